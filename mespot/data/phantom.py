@@ -4,20 +4,26 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'EMOTIONS', 'DURATION', 'BLOCK', 'R_COLUMNS', 'C_COLUMNS', 'Preset', 'profile', 'script', 'openings',
-           'render_view', 'Phantom', 'phantom', 'CameraView']
+           'render_view', 'Phantom', 'phantom', 'stored', 'CameraView']
 
-# %% ../../nbs/data/phantom.ipynb #049560ea
+# %% ../../nbs/data/phantom.ipynb #075adcc1
 import hashlib
+import json
+import multiprocessing as mp
+import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 import cv2
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
-from ..core import MespotError
+from tqdm.auto import tqdm
+from ..core import MespotError, one_thread
+from .frames import store_frames
 from .phantom_face import (ACTION_UNITS, GAP, LUMA, SCALE, VIEW, X0, X1, Y0, Y1, atlas, au_fields, au_shading, canvas, draw_glasses, height, texture)
 
-# %% ../../nbs/data/phantom.ipynb #2ffb826c
+# %% ../../nbs/data/phantom.ipynb #19c5f02d
 @dataclass(frozen=True)
 class Preset:
     "Size and difficulty of a phantom. Intensities are FACS 0–5; drift and jitter are what an aligner leaves over, in pixels of the 112 view."
@@ -37,6 +43,7 @@ class Preset:
     noise: float = 2.
 
 PRESETS = dict(tiny=Preset(), small=Preset(subjects=68, seconds=30.),
+    varied=Preset(subjects=120, seconds=20., micro_intensity=(1.2, 3.2), macro_intensity=(1.8, 5.), drift=.45, jitter=.08, illumination=1.2, noise=3.),
     standard=Preset(subjects=30, videos_per_subject=3, seconds=30., fps=200.),
     hard=Preset(subjects=30, videos_per_subject=2, seconds=30., micro_intensity=(.7, 1.4), macro_intensity=(1.4, 3.4), drift=.6, jitter=.12, illumination=1.6, noise=4., speech_per_minute=2.))
 
@@ -205,7 +212,7 @@ def _expose(image, sc, i, ux, uy, noise):
     image += noise
     return cv2.convertScaleAbs(np.maximum(image, 0, out=image), alpha=255)    # rounds and saturates
 
-# %% ../../nbs/data/phantom.ipynb #5cf8b2cc
+# %% ../../nbs/data/phantom.ipynb #2c4db06c
 R_COLUMNS = [f"AU{a:02d}_r" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)]
 C_COLUMNS = [f"AU{a:02d}_c" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)]
 
@@ -257,7 +264,7 @@ class Phantom:
 def _fps_text(aus, sides): return "+".join(("R" if sides[0] < .3 < sides[1] else "") + str(a) for a in aus)
 
 def phantom(preset="small", seed=0, **changes):
-    """The phantom of a preset (`tiny`, `small`, `standard`, `hard`) and a seed; `changes` replace single settings, e.g. `fps=200.` or `subjects=10`.
+    """The phantom of a preset (`tiny`, `small`, `varied`, `standard`, `hard`) and a seed; `changes` replace single settings, e.g. `fps=200.` or `subjects=10`.
 
     Nothing is rendered yet. Raises MespotError for an unknown preset or setting."""
     if preset not in PRESETS: raise MespotError(f"there is no phantom preset '{preset}'; choose one of {', '.join(PRESETS)}")
@@ -273,6 +280,23 @@ def phantom(preset="small", seed=0, **changes):
                     aus=_fps_text(e["aus"], e["sides"]), emotion=str(e["emotion"]), fps=p.fps))
     columns = ["video", "subject", "onset", "apex", "offset", "kind", "aus", "emotion", "fps"]
     return Phantom(preset, p, seed, pd.DataFrame(videos), pd.DataFrame(rows, columns=columns).astype({"onset": int, "offset": int, "apex": "Int64"}))
+
+# %% ../../nbs/data/phantom.ipynb #8825f537
+def _store(ph, video):
+    one_thread()
+    made_by, fps = ph.made_by(), ph.preset.fps
+    name = f"phantom-{ph.name}-{hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:8]}-{video}"
+    n = int(ph.videos.n_frames[ph.videos.video == video].iloc[0])
+    views = (view for a in range(0, n, 900) for view in ph.frames(video, a, a + 900))
+    return store_frames(name, views, n, fps, {**made_by, "video": video})
+
+def stored(ph, workers=None, progress=True):
+    "The frame stores of all videos of a phantom, rendered if they are not there yet: dict video -> `FrameStore`."
+    videos, workers = list(ph.videos.video), workers or min(os.cpu_count(), 8)
+    gather = lambda made: dict(zip(videos, tqdm(made, f"phantom {ph.name}", len(videos), unit="video", disable=not progress)))
+    if workers == 1: return gather(map(partial(_store, ph), videos))
+    with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn")) as pool:
+        return gather(pool.map(partial(_store, ph), videos, chunksize=max(len(videos)//(4*workers), 1)))
 
 # %% ../../nbs/data/phantom.ipynb #a499f8a2
 class CameraView:

@@ -11,14 +11,14 @@ import numpy as np
 from ..core import MespotError
 from .filters import butterworth, limit_durations, merge_near, normalise, to_intervals
 
-# %% ../../nbs/signal/postprocess.ipynb #ad12e980
+# %% ../../nbs/signal/postprocess.ipynb #cd52f584
 @dataclass(frozen=True)
 class PostProcessing:
     "Settings of the Automated IoU method, each for (micro, macro). Raises MespotError for a value outside its range."
     cutoff: tuple = (4., .8)          # Hz, of the low-pass filter
     threshold: tuple = (.5, .5)       # on the smoothed score, 0 to 1
     shortest: tuple = (.1, .5)        # seconds; shorter intervals are dropped
-    longest: tuple = (.6, 8.)         # seconds; longer ones are dropped
+    longest: tuple = (.6, 30.)        # seconds; longer ones are dropped
     gap: tuple = (0., .3)             # seconds; intervals this close are one
     normalise_scores: bool = False    # min–max over each video first, as the thesis does
 

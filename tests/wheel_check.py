@@ -1,0 +1,18 @@
+"""Run by .ci/run with the Python of an environment that holds the built wheel and nothing else, away from the checkout."""
+import importlib, pkgutil, subprocess, sys
+from pathlib import Path
+
+import mespot
+from mespot.core import package_file
+from mespot.kit.runs import chapters
+
+assert Path(sys.prefix) in package_file().parents, f"{package_file()} is not the installed package"
+modules = [m.name for m in pkgutil.walk_packages(mespot.__path__, "mespot.")]
+for name in modules: importlib.import_module(name)
+assert "mespot.kit.cli" in modules and "mespot.measure.intervals" in modules, modules
+assert "spotting" in chapters(), f"chapters in the wheel: {chapters()}"
+for part in ("kit/templates/report.html.j2", "kit/templates/report.css", "weights"): assert package_file(part).exists(), f"{part} is not in the wheel"
+assert list(package_file("weights").glob("*.safetensors")), "no weights in the wheel"
+bare = subprocess.run([Path(sys.prefix)/"bin"/"mespot", "report", "spotting"], capture_output=True, text=True)
+assert bare.returncode == 2 and "mespot[notebooks]" in bare.stderr, bare
+print(f"{len(modules)} modules import from the wheel; chapters: {', '.join(chapters())}")

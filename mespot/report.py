@@ -35,7 +35,7 @@ def _named(kind, name, suffix):
         raise MespotError(f"{kind} {name!r}: a result's name has letters, digits, '-', '_' and '.' only; rename it")
     return run_folder()/kind/f"{name}{suffix}"
 
-# %% ../nbs/report.ipynb #68fdf1d0
+# %% ../nbs/report.ipynb #6b7b8ea8
 def _plain(name, value):
     "A metric as JSON holds it: number, text, bool or None (NaN and infinities become None)."
     if isinstance(value, np.generic): value = value.item()
@@ -44,12 +44,11 @@ def _plain(name, value):
     raise MespotError(f"metric {name!r} is a {type(value).__name__}; give one number or text a name")
 
 def save_metrics(metrics=None, **more):
-    "Add named numbers to metrics.json of this run; a name given again replaces its value. Returns all of them."
+    "Add named numbers to metrics.json of this run; a name given again replaces its value."
     path = run_folder()/"metrics.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     known |= {k: _plain(k, v) for k, v in {**(metrics or {}), **more}.items()}
     with atomic_path(path) as tmp: tmp.write_text(json.dumps(known, indent=1))
-    return known
 
 # %% ../nbs/report.ipynb #0f16db9a
 def _show(markup, text):
@@ -91,13 +90,12 @@ def show_table(table, caption="", digits=3):
     text = (f"{caption}\n" if caption else "") + table.round(digits).to_string()
     _show(_captioned("table", _table_html(table, digits), caption), text)
 
-# %% ../nbs/report.ipynb #8a21d5d6
+# %% ../nbs/report.ipynb #d98e3b9c
 def save_table(name, table, caption="", digits=3):
-    "Write a DataFrame to tables/<name>.csv of this run at full precision and show it; returns the path."
+    "Write a DataFrame to tables/<name>.csv of this run at full precision and show it."
     path = _named("tables", name, ".csv")
     with atomic_path(path) as tmp: table.to_csv(tmp, index=any(n is not None for n in table.index.names))
     show_table(table, caption, digits)
-    return path
 
 # %% ../nbs/report.ipynb #3f2928a2
 COLOURS = dict(micro="#D55E00", macro="#0072B2", truth="#555555", other="#009E73", accent="#CC79A7", sky="#56B4E9", gold="#E69F00")
@@ -114,9 +112,9 @@ def use_style():
         "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e6e6", "grid.linewidth": .7, "lines.linewidth": 1.4,
         "axes.prop_cycle": mpl.cycler(color=[COLOURS[c] for c in order]), "image.cmap": "gray", "figure.facecolor": "white"})
 
-# %% ../nbs/report.ipynb #774da450
+# %% ../nbs/report.ipynb #0efab85d
 def save_figure(name, fig, caption="", dpi=200):
-    "Write a matplotlib figure to figures/<name>.png of this run, show it with its caption and close it; returns the path."
+    "Write a matplotlib figure to figures/<name>.png of this run, show it with its caption and close it."
     import matplotlib.pyplot as plt
     from matplotlib.image import imread
     path = _named("figures", name, ".png")
@@ -126,7 +124,6 @@ def save_figure(name, fig, caption="", dpi=200):
     data = base64.b64encode(path.read_bytes()).decode()
     image = f'<img src="data:image/png;base64,{data}" width="{width}" style="max-width:100%;height:auto" alt="{html.escape(caption or name)}">'
     _show(_captioned("figure", image, caption), f"figures/{path.name}" + (f": {caption}" if caption else ""))
-    return path
 
 # %% ../nbs/report.ipynb #c8e100d5
 def _git(*args):

@@ -20,12 +20,12 @@ from .signal.lcn import lcn
 from .signal.postprocess import PostProcessing
 from .train.thresholds import predictions_of
 
-# %% ../nbs/spot.ipynb #36f9f086
-def apex_of(frames, onset, offset):
-    "Frame index within [onset, offset] whose normalised picture differs most from those at onset and offset together; frames (n, H, W) uint8."
+# %% ../nbs/spot.ipynb #b1ad86f3
+def apex_of(frames, onset, offset, ok=None):
+    "Frame index within [onset, offset] whose normalised picture differs most from those at onset and offset together; frames (n, H, W) uint8, `ok` (n,) those with a face."
     g = lcn(np.asarray(frames[onset:offset+1]))                                # (k, H, W)
     change = np.abs(g - g[:1]).mean((1, 2)) + np.abs(g - g[-1:]).mean((1, 2))
-    return onset + int(change.argmax())
+    return onset + int(np.where(True if ok is None else ok[onset:offset+1], change, -1).argmax())
 
 def find_clip(name):
     "The path of a video: a file or folder of that name, else the open clip so called (fetched if need be)."
@@ -41,7 +41,7 @@ def spot_frames(model, card, store, name):
     scores = predict_video(model, store.frames, store.fps, tuple(card["skips"]), pair=card.get("pair", "centred"), lcn=card["lcn"], ok=store.ok)
     videos = pd.DataFrame([dict(video=name, subject=name, fps=store.fps, n_frames=len(store.frames))])
     found = predictions_of({name: scores}, videos, post)
-    found.insert(3, "apex", pd.array([apex_of(store.frames, r.onset, r.offset) for r in found.itertuples()], dtype="Int64"))
+    found.insert(3, "apex", pd.array([apex_of(store.frames, r.onset, r.offset, store.ok) for r in found.itertuples()], dtype="Int64"))
     return scores, found.sort_values("onset", ignore_index=True), post
 
 def plot_timeline(store, scores, found, post, title=""):
@@ -69,12 +69,12 @@ def summary_of(name, store, found, skips):
     if seconds <= max(skips): lines.append(f"note: the video is no longer than the longest frame skip ({max(skips):.2f} s); long expressions can hardly be seen in it")
     return lines
 
-def spot_video(path, out=None, weights=None, progress=True):
+def spot_video(path, out=None, weights=None, fps=None, progress=True):
     """Spot the expressions of a video file or image folder: a dict of predictions, scores (n, 2), summary (lines), store, post.
 
-    With `out`, a folder, writes predictions.csv, scores.csv and timeline.png there. Raises MespotError for what cannot be read or shows no face (thesis 5.4)."""
+    With `out`, a folder, writes predictions.csv, scores.csv and timeline.png there. `fps` is for image folders, which do not say. Raises MespotError for what cannot be read or shows no face (thesis 5.4)."""
     model, card = load_spotter(weights)
-    store, name = frame_store(path, progress=progress), Path(path).name
+    store, name = frame_store(path, fps=fps, progress=progress), Path(path).name
     scores, found, post = spot_frames(model, card, store, name)
     if out is not None:
         with atomic_path(Path(out)/"predictions.csv") as tmp: found.to_csv(tmp, index=False)

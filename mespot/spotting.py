@@ -150,11 +150,12 @@ def typical_video(ph, found, subjects):
     by_video = score_intervals(found, of(ph.annotations, subjects), by="video").query("kind == 'overall'").sort_values("f1")
     return by_video.video.iloc[len(by_video)//2]
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #94c7eec1
-def make_card(ph, split, options, lcn, skips, post, aucs, results):
-    "What must be known about trained weights, as plain data for `save_weights`."
+# %% ../nbs/chapters/ch5_spotting.ipynb #b82f5159
+def make_card(ph, split, parameters, lcn, skips, post, aucs, results):
+    "What must be known about trained weights, as plain data for `save_weights`; `parameters` are those of the run that made them."
     plain = lambda t: t.drop(columns="network").round(4).to_dict("records")
-    return dict(trained_on=ph.made_by(), subjects={p: len(getattr(split, p)) for p in ("train", "val", "test")}, options={k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+    return dict(trained_on=ph.made_by(), subjects={p: len(getattr(split, p)) for p in ("train", "val", "test")}, parameters=parameters,
+        command="mespot report spotting " + " ".join(f"-p {k} {v!r}" for k, v in parameters.items()),
         lcn=lcn, pair="centred", skips=list(skips), postprocessing=post.to_dict(), frame_auc=plain(aucs)[0], intervals=plain(results),
         scores_are="of left-out phantom subjects, thresholds from validation subjects; not a result on real faces")
 

@@ -1,7 +1,6 @@
 """The command: exit codes, one sentence for each mistake, no traceback, and nothing heavy before it is needed."""
-import subprocess, sys, time, types
+import os, subprocess, sys, time, types
 
-import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -13,15 +12,14 @@ COMMAND = [sys.executable, "-c", "import sys; from mespot.kit.cli import main; s
 
 
 def command(*args, cwd=None, **env):
-    import os
     return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, cwd=cwd, env=os.environ | env, timeout=120)
 
 
 @pytest.fixture
 def spotting(monkeypatch):
-    "A stand-in for mespot.spotting; set `.spot_video` to what it shall do."
-    module = types.ModuleType("mespot.spotting")
-    monkeypatch.setitem(sys.modules, "mespot.spotting", module)
+    "A stand-in for mespot.spot; set `.spot_video` to what it shall do."
+    module = types.ModuleType("mespot.spot")
+    monkeypatch.setitem(sys.modules, "mespot.spot", module)
     return module
 
 
@@ -84,9 +82,9 @@ def test_an_unknown_parameter_is_exit_2_and_lists_those_there_are(tmp_path, writ
 
 def test_spot_prints_the_summary_and_where_it_wrote(spotting, capsys, tmp_path):
     calls = []
-    def spot_video(path, out=None):
+    def spot_video(path, out=None, fps=None):
         calls.append((str(path), str(out)))
-        return types.SimpleNamespace(predictions=pd.DataFrame(), summary_lines=lambda: ["one macro-expression", "0.57 s to 2.33 s"])
+        return dict(summary=["one macro-expression", "0.57 s to 2.33 s"])
     spotting.spot_video = spot_video
     assert main(["spot", "a/face.mp4"]) == 0 and main(["spot", "a/face.mp4", "--out", str(tmp_path)]) == 0
     assert calls == [("a/face.mp4", "face-spotted"), ("a/face.mp4", str(tmp_path))]
@@ -97,7 +95,7 @@ def test_spot_prints_the_summary_and_where_it_wrote(spotting, capsys, tmp_path):
 @pytest.mark.parametrize("error, code, says", [(MespotError("face.mp4: no face was found"), 2, "mespot: face.mp4: no face was found\n"),
                                                (KeyboardInterrupt(), 130, "mespot: interrupted\n"), (IndexError("7"), 1, "mespot: IndexError: 7\n")])
 def test_what_goes_wrong_inside_is_told_without_a_traceback(spotting, capsys, monkeypatch, error, code, says):
-    def spot_video(path, out=None): raise error
+    def spot_video(path, out=None, fps=None): raise error
     spotting.spot_video = spot_video
     monkeypatch.delenv("MESPOT_DEBUG", raising=False)
     assert main(["spot", "face.mp4"]) == code

@@ -119,6 +119,11 @@ def test_colour_grey_and_repeats_agree():
     np.testing.assert_array_equal(a.transforms, c.transforms)
 
 
+def test_frames_that_come_only_once():
+    with pytest.raises(MespotError, match="only once"): align_video(f for f in [data.astronaut()]*3)
+    with pytest.raises(MespotError, match="no face found in any of 0 frames"): align_video([])
+
+
 def test_one_frame():
     assert align_video([data.astronaut()]).ok.tolist() == [True]
 

@@ -37,24 +37,24 @@ def package_at_rest():
 def good(tmp_path_factory, write_chapter):
     d = tmp_path_factory.mktemp("good {x} dir")                   # spaces and braces are allowed in paths
     notebook = write_chapter(d/"ch9_demo.ipynb", "#| export\ndef twice(x): return 2*x", RECORD)
-    return notebook, run_report(notebook, {"epochs": "7", "lcn": "no"}, out=d/"out")
+    return notebook, run_report(notebook, {"epochs": "7", "rate": "0.00025", "lcn": "no"}, out=d/"out")
 
 
 def test_a_run_folder_holds_everything(good):
     notebook, folder = good
-    assert folder.parent == notebook.parent/"out"/"ch9_demo" and folder.name.startswith("epochs-7_lcn-False_")
+    assert folder.parent == notebook.parent/"out"/"ch9_demo" and folder.name.startswith("epochs-7_rate-0.00025_lcn-False_")
     for name in ("report.ipynb", "report.html", "params.yaml", "metrics.json", "environment.json", "done", "tables/counts.csv", "figures/line.png"):
         assert (folder/name).stat().st_size, name
     assert not [p for p in folder.rglob("*") if p.name.startswith(".")]      # no temporary file left
     assert max(folder.rglob("*"), key=lambda p: p.stat().st_mtime_ns if p.is_file() else 0).name == "done"
-    assert yaml.safe_load((folder/"params.yaml").read_text()) == {"epochs": 7, "rate": .01, "preset": "tiny", "lcn": False}
+    assert yaml.safe_load((folder/"params.yaml").read_text()) == {"epochs": 7, "rate": .00025, "preset": "tiny", "lcn": False}
     assert json.loads((folder/"metrics.json").read_text()) == {"f1": .5, "epochs": 7}
     assert pd.read_csv(folder/"tables"/"counts.csv").f1[0] == .123456789
 
 
 def test_the_environment_is_that_of_the_notebook(good):
     env = json.loads((good[1]/"environment.json").read_text())
-    assert env["used"] == {"epochs": 7, "rate": .01, "preset": "tiny", "lcn": False}
+    assert env["used"] == {"epochs": 7, "rate": .00025, "preset": "tiny", "lcn": False}
     assert env["numpy"] and env["python"] and env["seconds"] > 0 and env["peak_memory_mb"] > 10 and env["chapter"] == "ch9_demo"
 
 
@@ -71,6 +71,7 @@ def test_the_page_is_complete_in_itself(good):
     page = (good[1]/"report.html").read_text()
     assert "<h1>A small chapter</h1>" in page and "<math" in page and "A line &amp; its caption" in page and "0.123</td>" in page
     assert page.count("data:image/png;base64") == 1 and "progress 50 %" not in page
+    assert "<td>0.00025</td>" in page                              # parameters in full, never rounded
     assert "size of the phantom" in page and "default 2" in page
     for outside in ("http://", "https://", "//cdn", "require.js", "mathjax"):
         assert outside not in page.lower().replace("http://www.w3.org/1998/math/mathml", ""), outside
@@ -79,9 +80,9 @@ def test_the_page_is_complete_in_itself(good):
 def test_the_same_run_is_not_run_twice_unless_forced(good):
     notebook, folder = good
     done = (folder/"done").stat().st_mtime_ns
-    assert run_report(notebook, {"lcn": False, "epochs": 7}, out=notebook.parent/"out") == folder
+    assert run_report(notebook, {"lcn": False, "epochs": 7, "rate": 2.5e-4}, out=notebook.parent/"out") == folder
     assert (folder/"done").stat().st_mtime_ns == done
-    assert run_report(notebook, {"lcn": False, "epochs": 7}, out=notebook.parent/"out", force=True) == folder
+    assert run_report(notebook, {"lcn": False, "epochs": 7, "rate": 2.5e-4}, out=notebook.parent/"out", force=True) == folder
     assert (folder/"done").stat().st_mtime_ns > done
 
 

@@ -79,7 +79,7 @@ def to_grey(frame):
     "`frame`, RGB (h, w, 3) or grey (h, w), as grey uint8 (h, w)."
     return frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
-# %% ../../nbs/data/faces.ipynb #2a872742
+# %% ../../nbs/data/faces.ipynb #cfc486f9
 def _candidates(video):
     "[(grey, transform, seen)] of up to five frames with a face, half a second apart, within four seconds of the first."
     every, found, first, n = max(1, round(getattr(video, "fps", 30)/2)), [], 0, -1
@@ -90,14 +90,15 @@ def _candidates(video):
         if len(found) == 5 or found and n - first > 8*every: break
     if found: return [c for c in found if c[2]] or found
     name = f" of {video.path}" if hasattr(video, "path") else ""
+    name += " (after frame 300 two a second were searched)" if n > 300 else ""
     raise MespotError(f"no face found in any of {n + 1} frames{name}; the face must be seen from the front, and be at least a tenth of the picture wide")
 
 # %% ../../nbs/data/faces.ipynb #517a2eea
 def _reference(picture, transform, scale):
     return Reference(*(template(normal_view(picture, transform, size)) for size in (VIEW, 28)), transform, scale)
 
-# %% ../../nbs/data/faces.ipynb #645764f7
-FOUND, SURE = .3, .5    # quality: below the first there is no face; above the second nobody asks
+# %% ../../nbs/data/faces.ipynb #6f0ac46a
+FOUND, SURE = .35, .5    # quality: below the first there is no face; above the second nobody asks
 
 # %% ../../nbs/data/faces.ipynb #fbc984ec
 def choose_reference(video):
@@ -128,12 +129,13 @@ def _bridge(waiting, shrink, before=None, after=None):
             t = before + (after - before)*i/(len(waiting) + 1)
             yield take_view(picture, t), compose(t, shrink), False
 
-# %% ../../nbs/data/faces.ipynb #4b712f16
+# %% ../../nbs/data/faces.ipynb #44de5e8b
 def align_frames(video, bridge=.25):
-    """Yield for each frame of a `video` (view (112, 112) uint8, transform (2, 3) from the frame to the view, ok).
+    """Yield for each frame of a `video` (view (112, 112) uint8, transform (2, 3) from the frame to the view, ok); thesis section 5.4.1.
 
     `video`: RGB (h, w, 3) or grey (h, w) uint8 frames that can be iterated twice (a `Video`, a list, an array); its `fps`, or else 30, sets how
     often to look for a lost face. Gaps of up to `bridge` seconds are bridged. `MespotError` if no face is found at all."""
+    if iter(video) is video: raise MespotError("these frames can be iterated only once, and aligning looks twice; pass a list, an array or a Video")
     reference, fps = choose_reference(video), getattr(video, "fps", 30)
     every, longest, shrink = max(1, round(fps/4)), round(bridge*fps), shrinking(reference.scale)
     transform, quality, waiting, following, bridgeable = reference.transform, 1., [], False, False

@@ -23,7 +23,7 @@ from ..core import MespotError, one_thread
 from .frames import store_frames
 from .phantom_face import (ACTION_UNITS, GAP, LUMA, SCALE, VIEW, X0, X1, Y0, Y1, atlas, au_fields, au_shading, canvas, draw_glasses, height, texture)
 
-# %% ../../nbs/data/phantom.ipynb #19c5f02d
+# %% ../../nbs/data/phantom.ipynb #e23d259e
 @dataclass(frozen=True)
 class Preset:
     "Size and difficulty of a phantom. Intensities are FACS 0–5; drift and jitter are what an aligner leaves over, in pixels of the 112 view."
@@ -42,12 +42,12 @@ class Preset:
     illumination: float = 1.
     noise: float = 2.
 
-PRESETS = dict(tiny=Preset(), small=Preset(subjects=68, seconds=30.),
+PRESETS = dict(tiny=Preset(), small=Preset(subjects=80, seconds=30.),
     varied=Preset(subjects=120, seconds=20., micro_intensity=(1.2, 3.2), macro_intensity=(1.8, 5.), drift=.45, jitter=.08, illumination=1.2, noise=3.),
     standard=Preset(subjects=30, videos_per_subject=3, seconds=30., fps=200.),
     hard=Preset(subjects=30, videos_per_subject=2, seconds=30., micro_intensity=(.7, 1.4), macro_intensity=(1.4, 3.4), drift=.6, jitter=.12, illumination=1.6, noise=4., speech_per_minute=2.))
 
-# %% ../../nbs/data/phantom.ipynb #3a29588f
+# %% ../../nbs/data/phantom.ipynb #5d23a9f0
 EMOTIONS = dict(happiness=(6, 12), sadness=(1, 4, 15), surprise=(1, 2, 5, 25, 26), fear=(1, 2, 4, 5, 7, 20, 26), anger=(4, 5, 7, 23), disgust=(9, 15, 17), contempt=(12, 14))
 DURATION = dict(micro=(.15, .5), macro=(.5, 4.))          # seconds: micro 0.15 to 0.5 inclusive, macro above 0.5 up to 4
 
@@ -74,7 +74,7 @@ def _events(rng, kind, preset, n_frames):
         aus = EMOTIONS[emotion]
         if kind == "micro" and len(aus) > 2: aus = tuple(sorted(rng.choice(aus, rng.integers(2, len(aus)), replace=False).tolist()))
         rise = rng.uniform(.35, .55) if kind == "micro" else min(rng.uniform(.2, .8)*fps/n, .45)
-        hold = rng.uniform(0, .15) if kind == "micro" else max(1 - rise - rng.uniform(.25, 1.2)*fps/n, 0)*rng.uniform(.3, 1)
+        hold = rng.uniform(0, .15) if kind == "micro" else max(1 - rise - rng.uniform(.25, 1.2)*fps/n, 0)*rng.uniform(0, .6)
         sides = [1., rng.uniform(.75, 1.)] if emotion != "contempt" else [rng.uniform(0, .25), 1.]
         if emotion != "contempt": rng.shuffle(sides)
         events.append(dict(kind=kind, onset=t, offset=t + n - 1, emotion=emotion, aus=aus, sides=sides, strength=rng.uniform(*intensity)*profile(n, rise, hold)))

@@ -58,9 +58,9 @@ def soften(grey, scale):
     sigma = .4 * max(0, (1/(k*scale))**2 - 1)**.5
     return cv2.GaussianBlur(grey, (0, 0), sigma) if sigma > .3 else grey
 
-# %% ../../nbs/data/registration.ipynb #59dc832f
+# %% ../../nbs/data/registration.ipynb #68c94551
 def take_view(picture, transform, margin=0):
-    "The view of `picture` (h, w) through `transform`: (112, 112) uint8, or wider by `margin` on all sides."
+    "The view of `picture` (h, w) through `transform`: (112, 112) uint8, or wider by `margin` on all sides. The picture's edge is repeated beyond it."
     transform, size = np.c_[transform[:, :2], transform[:, 2] + margin], VIEW + 2*margin
     return cv2.warpAffine(picture, transform, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 

@@ -168,7 +168,7 @@ def _read_folder(path, fps):
     def source(pixels): return ((i / fps, read_image(p) if pixels else None) for i, p in enumerate(files))
     return Video(path, fps, (width, height), len(files), source)
 
-# %% ../../nbs/data/video.ipynb #5e9295df
+# %% ../../nbs/data/video.ipynb #61bdc005
 def read_video(path,      # a video file, or a folder of images in natural order
                fps=None): # frames per second: needed for folders (30 is assumed, with a warning), overrides what a file says
     """The `Video` at `path`: its frames as RGB uint8 (h, w, 3), lazily and repeatably, with `fps`, `size`, `n_frames` and `times`.
@@ -177,6 +177,6 @@ def read_video(path,      # a video file, or a folder of images in natural order
     when the end is reached), if a folder holds no images, an unreadable one (named) or images of several sizes."""
     path = Path(path).expanduser()
     if fps is not None and not 0 < fps < float("inf"): raise MespotError(f"fps is {fps}; give a positive number of frames a second")
-    if path.is_dir(): return _read_folder(path, fps)
-    if not path.is_file(): raise MespotError(f"there is no video file or folder {path}; check the path")
-    return _read_file(path, fps)
+    if not path.exists(): raise MespotError(f"there is no video file or folder {path}; check the path")
+    try: return (_read_folder if path.is_dir() else _read_file)(path, fps)
+    except OSError as e: raise MespotError(f"{path} cannot be opened: {e.strerror}; check its permissions") from e

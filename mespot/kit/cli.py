@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'data', 'options', 'report', 'spot', 'fetch', 'join_pairs', 'main']
 
-# %% ../../nbs/kit/cli.ipynb #4d30393f
-import os, sys
+# %% ../../nbs/kit/cli.ipynb #014a9d03
+import os, sys, warnings
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -42,14 +42,18 @@ def report(chapter: Annotated[str, typer.Argument(metavar="CHAPTER", help="A cha
     folder = run_report(chapter, dict(pairs), out, force)
     print(f"report: {folder/'report.html'}")
 
-# %% ../../nbs/kit/cli.ipynb #a58ef71c
+# %% ../../nbs/kit/cli.ipynb #4075dd4f
 @app.command()
 def spot(video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file, or a folder of images.")],
-         out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Where to write (default: <video>-spotted here).")] = None):
+         out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Where to write (default: <video>-spotted here).")] = None,
+         fps: Annotated[Optional[float], typer.Option(metavar="FPS", help="Frames per second of a folder of images, which does not say.")] = None):
     "Spot the expressions in a video; write a table and a timeline."
-    from mespot.spotting import spot_video
+    from mespot.spot import spot_video
     out = out or Path(f"{video.stem or 'video'}-spotted")
-    for line in spot_video(video, out).summary_lines(): print(line)
+    with warnings.catch_warnings(record=True) as notes: result = spot_video(video, out, fps=fps)
+    for note in notes:
+        if note.category is UserWarning: print(f"note: {note.message}", file=sys.stderr)
+    for line in result["summary"]: print(line)
     print(f"written: {out/'predictions.csv'}, {out/'timeline.png'}")
 
 # %% ../../nbs/kit/cli.ipynb #22af5315

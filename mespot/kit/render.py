@@ -92,11 +92,10 @@ def tidy(nb):
     nb.cells = cells
     return nb
 
-# %% ../../nbs/kit/render.ipynb #72422d54
+# %% ../../nbs/kit/render.ipynb #0b186960
 def _value(v):
-    if isinstance(v, bool): return "yes" if v else "no"
-    if v is None: return "–"
-    return f"{v:.3f}" if isinstance(v, float) else str(v)
+    "A value as a reader sees it, in full."
+    return {True: "yes", False: "no", None: "–"}[v] if v is None or isinstance(v, bool) else str(v)
 
 def _headings(nb):
     "(level, id, text) of every heading, as written."
@@ -106,7 +105,7 @@ def _headings(nb):
         if cell.cell_type == "markdown": to_html(cell.source, cell.get("attachments", {}))
     return found
 
-# %% ../../nbs/kit/render.ipynb #eb1b05a8
+# %% ../../nbs/kit/render.ipynb #8a097fb0
 def render_report(nb, path, run):
     """Write the executed notebook `nb` (an nbformat node) as one self-contained HTML file.
 
@@ -130,7 +129,8 @@ def render_report(nb, path, run):
                 css=package_file("kit", "templates", "report.css").read_text() + HtmlFormatter(style="friendly").get_style_defs(".highlight")
                     .replace("background: #f0f0f0;", ""),
                 parameters=[(n, _value(v), note) for n, v, note in run["parameters"]],
-                **{k: [(n, _value(v)) for n, v in run[k].items()] for k in ("metrics", "environment")})
+                metrics=[(n, f"{v:.3f}" if isinstance(v, float) else _value(v)) for n, v in run["metrics"].items()],
+                environment=[(n, _value(v)) for n, v in run["environment"].items()])
     exporter = HTMLExporter(template_file=str(package_file("kit", "templates", "report.html.j2")), exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.register_filter("report_markdown", _markdown_filter([], deeper))
     body, _ = exporter.from_notebook_node(nb, resources={"mespot": page})

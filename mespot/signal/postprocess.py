@@ -32,11 +32,11 @@ class PostProcessing:
 
     def to_dict(self): return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
-# %% ../../nbs/signal/postprocess.ipynb #fa27db4d
+# %% ../../nbs/signal/postprocess.ipynb #3dc68aef
 def smooth_scores(scores, fps, post=PostProcessing()):
-    "Low-passed scores (n, 2) of one video at `fps`; frames without a face (NaN) stay NaN."
+    "Low-passed scores (n, 2) of one video at `fps`, kept within 0–1 (the filter may overshoot a little); frames without a face (NaN) stay NaN."
     columns = [normalise(s) if post.normalise_scores else s for s in np.asarray(scores, float).T]
-    return np.stack([butterworth(s, fps, cutoff=min(c, .45*fps)) for s, c in zip(columns, post.cutoff)], 1)
+    return np.stack([butterworth(s, fps, cutoff=min(c, .45*fps)) for s, c in zip(columns, post.cutoff)], 1).clip(0, 1)
 
 def find_intervals(smoothed, fps, post=PostProcessing()):
     "Onset and offset of what is spotted in smoothed scores (n, 2): two int arrays (k, 2), micro and macro, inclusive frame indices."

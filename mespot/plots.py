@@ -13,7 +13,7 @@ from .measure.intervals import KINDS
 from .report import COLOURS
 from .signal.postprocess import PostProcessing, smooth_scores
 
-# %% ../nbs/plots.ipynb #cf289b81
+# %% ../nbs/plots.ipynb #cf2e52de
 def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):
     """Raw and smoothed scores (n, 2) of one video over time in two panels, micro above macro, with thresholds.
 
@@ -25,13 +25,14 @@ def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):
         ax.axhline(post.threshold[k], color="0.4", lw=.8, ls="--", label="threshold")
         rows = lambda table: [] if table is None else table[table.kind == kind].itertuples()
         for i, r in enumerate(rows(spotted)): ax.axvspan(r.onset/fps, (r.offset + 1)/fps, color=c, alpha=.18, lw=0, label=None if i else "spotted")
-        for i, r in enumerate(rows(truth)): ax.plot([r.onset/fps, (r.offset + 1)/fps], [1.06, 1.06], color="k", lw=4, solid_capstyle="butt", clip_on=False, label=None if i else "true")
+        for i, r in enumerate(rows(truth)):
+            ax.plot([r.onset/fps, (r.offset + 1)/fps], [1.06, 1.06], color="k", lw=4, solid_capstyle="butt", clip_on=False, label=None if i else "true")
         ax.set(ylim=(0, 1.12), ylabel=f"{kind}\nprobability", xlim=(0, t[-1] + 1/fps))
         ax.legend(loc="center left", bbox_to_anchor=(1.005, .5), fontsize=8, frameon=False)
     axes[-1].set_xlabel("time (s)")
     return axes[0].figure
 
-# %% ../nbs/plots.ipynb #abc5d868
+# %% ../nbs/plots.ipynb #1b21666d
 def plot_roc(scores, labels):
     "ROC curves: `scores` is a dict name -> (n, 2), `labels` (n, 2) 0/1; frames without a score (NaN) are left out. Returns the figure."
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 4))
@@ -39,5 +40,7 @@ def plot_roc(scores, labels):
         for (name, s), style in zip(scores.items(), ("-", "--", ":", "-.")):
             seen = ~np.isnan(s[:, k]); y, p = labels[seen, k], s[seen, k]
             x, tpr, _ = roc_curve(y, p); ax.plot(x, tpr, style, label=f"{name}: AUC {roc_auc_score(y, p):.3f}")
-        ax.plot([0, 1], [0, 1], color="0.7", lw=.8); ax.set(title=f"{kind}-expressions", xlabel="false positive rate", ylabel="true positive rate", aspect="equal"); ax.legend(loc="lower right")
+        ax.plot([0, 1], [0, 1], color="0.7", lw=.8)
+        ax.set(title=f"{kind}-expressions", xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+        ax.legend(loc="lower right")
     return fig

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['apex_of', 'find_clip', 'load_spotter', 'spot_frames', 'plot_timeline', 'summary_of', 'spot_video']
 
-# %% ../nbs/spot.ipynb #b6cd765a
+# %% ../nbs/spot.ipynb #8638f260
 from pathlib import Path
 import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
+from scipy.ndimage import median_filter
 from .core import atomic_path, package_file
 from .data.clips import OPEN_CLIPS, open_clips
 from .data.frames import frame_store
@@ -20,11 +21,15 @@ from .signal.lcn import lcn
 from .signal.postprocess import PostProcessing
 from .train.thresholds import predictions_of
 
-# %% ../nbs/spot.ipynb #b1ad86f3
-def apex_of(frames, onset, offset, ok=None):
-    "Frame index within [onset, offset] whose normalised picture differs most from those at onset and offset together; frames (n, H, W) uint8, `ok` (n,) those with a face."
+# %% ../nbs/spot.ipynb #87ebf658
+def apex_of(frames, onset, offset, fps, ok=None):
+    """Frame index within [onset, offset] whose normalised picture differs most from those at onset and offset together.
+
+    `frames` (n, H, W) uint8; `ok` (n,) bool: only frames with a face are considered. In intervals of a second or more the difference is first median
+    filtered over 0.4 s, or a blink would pass for the apex."""
     g = lcn(np.asarray(frames[onset:offset+1]))                                # (k, H, W)
     change = np.abs(g - g[:1]).mean((1, 2)) + np.abs(g - g[-1:]).mean((1, 2))
+    if len(g) >= fps: change = median_filter(change, size=round(.2*fps)*2 + 1, mode="nearest")
     return onset + int(np.where(True if ok is None else ok[onset:offset+1], change, -1).argmax())
 
 def find_clip(name):
@@ -41,7 +46,7 @@ def spot_frames(model, card, store, name):
     scores = predict_video(model, store.frames, store.fps, tuple(card["skips"]), pair=card.get("pair", "centred"), lcn=card["lcn"], ok=store.ok)
     videos = pd.DataFrame([dict(video=name, subject=name, fps=store.fps, n_frames=len(store.frames))])
     found = predictions_of({name: scores}, videos, post)
-    found.insert(3, "apex", pd.array([apex_of(store.frames, r.onset, r.offset, store.ok) for r in found.itertuples()], dtype="Int64"))
+    found.insert(3, "apex", pd.array([apex_of(store.frames, r.onset, r.offset, store.fps, store.ok) for r in found.itertuples()], dtype="Int64"))
     return scores, found.sort_values("onset", ignore_index=True), post
 
 def plot_timeline(store, scores, found, post, title=""):
@@ -65,14 +70,17 @@ def summary_of(name, store, found, skips):
     lines = [f"{name}: {n} frames at {store.fps:g} fps ({seconds:.1f} s), a face in {int(store.ok.sum())} of them"]
     counts = found.kind.value_counts()
     lines.append("found " + ", ".join(f"{counts.get(k, 0)} {k}-expression{'' if counts.get(k, 0) == 1 else 's'}" for k in KINDS))
-    lines += [f"  {r.kind}  frames {r.onset}–{r.offset} ({r.onset/r.fps:.2f}–{(r.offset + 1)/r.fps:.2f} s), apex {r.apex}, score {r.score:.2f}" for r in found.itertuples()]
-    if seconds <= max(skips): lines.append(f"note: the video is no longer than the longest frame skip ({max(skips):.2f} s); long expressions can hardly be seen in it")
+    lines += [f"  {r.kind}  frames {r.onset}–{r.offset} ({r.onset/r.fps:.2f}–{(r.offset + 1)/r.fps:.2f} s), apex {r.apex}, score {r.score:.2f}"
+              for r in found.itertuples()]
+    if seconds <= max(skips):
+        lines.append(f"note: the video is no longer than the longest frame skip ({max(skips):.2f} s); long expressions can hardly be seen in it")
     return lines
 
 def spot_video(path, out=None, weights=None, fps=None, progress=True):
     """Spot the expressions of a video file or image folder: a dict of predictions, scores (n, 2), summary (lines), store, post.
 
-    With `out`, a folder, writes predictions.csv, scores.csv and timeline.png there. `fps` is for image folders, which do not say. Raises MespotError for what cannot be read or shows no face (thesis 5.4)."""
+    With `out`, a folder, writes predictions.csv, scores.csv and timeline.png there. `fps` is for image folders, which do not say; `weights` a .safetensors
+    file with its card. Raises MespotError for what cannot be read or shows no face (thesis 5.4)."""
     model, card = load_spotter(weights)
     store, name = frame_store(path, fps=fps, progress=progress), Path(path).name
     scores, found, post = spot_frames(model, card, store, name)

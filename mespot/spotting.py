@@ -25,14 +25,15 @@ from .train.fit import fit_spotter
 from .train.samples import LabelledVideo
 from .train.thresholds import labels_of, pooled_auc
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #d6dc9a73
+# %% ../nbs/chapters/ch5_spotting.ipynb #8fadfc04
 def mean_skips(annotations):
     "Half the mean duration of each kind, in seconds: (micro, macro) (thesis 5.4.4, Table 5.5). Raises MespotError if a kind is absent."
     seconds = (annotations.offset - annotations.onset + 1)/annotations.fps
-    if missing := [k for k in KINDS if not (annotations.kind == k).any()]: raise MespotError(f"no {missing[0]}-expression is annotated, so its frame skip cannot be derived")
+    for k in KINDS:
+        if not (annotations.kind == k).any(): raise MespotError(f"no {k}-expression is annotated, so its frame skip cannot be derived; add subjects")
     return tuple(float(seconds[annotations.kind == k].mean()/2) for k in KINDS)
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #fd695c43
+# %% ../nbs/chapters/ch5_spotting.ipynb #971c9c2c
 def of(table, subjects):
     "The rows of a table of videos, annotations or predictions that belong to `subjects`."
     return table[table.subject.isin(list(subjects))]
@@ -42,14 +43,15 @@ def split_table(ph, split):
     rows = []
     for part in ("train", "val", "test"):
         subjects = getattr(split, part); v, a = of(ph.videos, subjects), of(ph.annotations, subjects)
-        rows.append(dict(part=part, subjects=len(subjects), videos=len(v), minutes=(v.n_frames/v.fps).sum()/60, micro=int((a.kind == "micro").sum()), macro=int((a.kind == "macro").sum())))
+        rows.append(dict(part=part, subjects=len(subjects), videos=len(v), minutes=(v.n_frames/v.fps).sum()/60, **{k: int((a.kind == k).sum()) for k in KINDS}))
     return pd.DataFrame(rows)
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #3a8f1dc0
+# %% ../nbs/chapters/ch5_spotting.ipynb #0e458fb9
 def labelled(ph, stores, subjects):
     "The videos of `subjects` as `LabelledVideo` for training; `stores` is a dict video -> frame store."
-    return [LabelledVideo(stores[v.video].frames, frame_labels(ph.annotations[ph.annotations.video == v.video], v.n_frames), v.fps, v.subject, stores[v.video].ok)
-            for v in of(ph.videos, subjects).itertuples()]
+    videos = of(ph.videos, subjects)
+    labels = labels_of(ph.annotations, videos)
+    return [LabelledVideo(stores[v.video].frames, labels[v.video], v.fps, v.subject, stores[v.video].ok) for v in videos.itertuples()]
 
 def _fit(job):
     one_thread()
@@ -71,9 +73,9 @@ def train_spotters(ph, stores, split, networks, **options):
 
 def score_videos(model, ph, stores, subjects, skips, lcn=True, pair="centred"):
     "Probabilities of every frame of the videos of `subjects`: dict video -> (n, 2)."
-    return {v.video: predict_video(model, stores[v.video].frames, v.fps, skips, pair=pair, lcn=lcn, ok=stores[v.video].ok) for v in of(ph.videos, subjects).itertuples()}
+    return {v: predict_video(model, stores[v].frames, stores[v].fps, skips, pair=pair, lcn=lcn, ok=stores[v].ok) for v in of(ph.videos, subjects).video}
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #acfdd6db
+# %% ../nbs/chapters/ch5_spotting.ipynb #19fdadf4
 def only(scores, videos):
     "The scores (dict video -> (n, 2)) of the videos of a table, in its order."
     return {v: scores[v] for v in videos.video}
@@ -89,11 +91,13 @@ def auc_table(ph, scores, posts, subjects):
 
 def interval_table(ph, found, subjects):
     "TP, FP, FN, precision, recall and F1 of each network's predictions (dict name -> table) on `subjects`, by kind and overall."
-    return pd.concat([score_intervals(f, of(ph.annotations, subjects)).assign(network=name) for name, f in found.items()], ignore_index=True).set_index("network").reset_index()
+    tables = {name: score_intervals(f, of(ph.annotations, subjects)) for name, f in found.items()}
+    return pd.concat(tables, names=["network", None]).reset_index("network").reset_index(drop=True)
 
 def settings_table(posts):
     "Post-processing settings, a row for each network and kind."
-    return pd.DataFrame([dict(network=n, kind=k, cutoff_hz=p.cutoff[i], threshold=p.threshold[i], gap_s=p.gap[i], shortest_s=p.shortest[i], longest_s=p.longest[i]) for n, p in posts.items() for i, k in enumerate(KINDS)])
+    return pd.DataFrame([dict(network=n, kind=k, cutoff_hz=p.cutoff[i], threshold=p.threshold[i], gap_s=p.gap[i], shortest_s=p.shortest[i], longest_s=p.longest[i])
+                         for n, p in posts.items() for i, k in enumerate(KINDS)])
 
 # %% ../nbs/chapters/ch5_spotting.ipynb #46ff796f
 CAUSES = ("same kind, badly delimited", "the other kind", "blink", "speech", "glance", "nothing")
@@ -150,11 +154,12 @@ def typical_video(ph, found, subjects):
     by_video = score_intervals(found, of(ph.annotations, subjects), by="video").query("kind == 'overall'").sort_values("f1")
     return by_video.video.iloc[len(by_video)//2]
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #b82f5159
+# %% ../nbs/chapters/ch5_spotting.ipynb #1856eb0b
 def make_card(ph, split, parameters, lcn, skips, post, aucs, results):
     "What must be known about trained weights, as plain data for `save_weights`; `parameters` are those of the run that made them."
     plain = lambda t: t.drop(columns="network").round(4).to_dict("records")
-    return dict(trained_on=ph.made_by(), subjects={p: len(getattr(split, p)) for p in ("train", "val", "test")}, parameters=parameters,
+    parts = {p: len(getattr(split, p)) for p in ("train", "val", "test")}
+    return dict(trained_on=ph.made_by(), subjects=parts, parameters=parameters,
         command="mespot report spotting " + " ".join(f"-p {k} {v!r}" for k, v in parameters.items()),
         lcn=lcn, pair="centred", skips=list(skips), postprocessing=post.to_dict(), frame_auc=plain(aucs)[0], intervals=plain(results),
         scores_are="of left-out phantom subjects, thresholds from validation subjects; not a result on real faces")

@@ -89,6 +89,14 @@ def test_every_module_comes_from_one_notebook():
     assert {".".join(p.relative_to(ROOT/"mespot").with_suffix("").parts) for p in MODULES} == set(made)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT/"nbs"/"chapters").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_chapters_run_with_the_extra_notebooks_alone(path):
+    names = lambda *fields: {Requirement(r).name for f in fields for r in settings[f].split()}
+    only_dev = names("dev_requirements") - names("requirements", "notebooks_requirements")
+    source = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    assert not {m for m in re.findall(r"^\s*(?:from|import) (\w+)", source, re.M)} & only_dev
+
+
 FLOORS = dict(core=0, report=1, signal=1, measure=1, nets=2, data=2, train=3, kit=5)      # other modules at the top are chapters: 4
 
 def dotted(path): return ("mespot", *path.relative_to(ROOT/"mespot").with_suffix("").parts)

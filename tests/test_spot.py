@@ -103,7 +103,7 @@ def test_the_shipped_weights_say_how_they_were_made():
 def test_the_apex_is_where_the_face_differs_most():
     p = phantom("tiny", subjects=1, seed=8)
     frames, row = p.frames("p001_1"), p.annotations.query("kind == 'macro'").iloc[0]
-    at = apex_of(frames, row.onset, row.offset)
+    at = apex_of(frames, row.onset, row.offset, 30.)
     strength = p.script("p001_1")["au"][:, :-2].sum(axis=1)
     assert strength[at] > .7*strength[row.onset:row.offset + 1].max()
 

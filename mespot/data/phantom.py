@@ -23,7 +23,7 @@ from ..core import MespotError, one_thread
 from .frames import store_frames
 from .phantom_face import (ACTION_UNITS, GAP, LUMA, SCALE, VIEW, X0, X1, Y0, Y1, atlas, au_fields, au_shading, canvas, draw_glasses, height, texture)
 
-# %% ../../nbs/data/phantom.ipynb #e23d259e
+# %% ../../nbs/data/phantom.ipynb #ada1a688
 @dataclass(frozen=True)
 class Preset:
     "Size and difficulty of a phantom. Intensities are FACS 0–5; drift and jitter are what an aligner leaves over, in pixels of the 112 view."
@@ -45,10 +45,12 @@ class Preset:
 PRESETS = dict(tiny=Preset(), small=Preset(subjects=80, seconds=30.),
     varied=Preset(subjects=120, seconds=20., micro_intensity=(1.2, 3.2), macro_intensity=(1.8, 5.), drift=.45, jitter=.08, illumination=1.2, noise=3.),
     standard=Preset(subjects=30, videos_per_subject=3, seconds=30., fps=200.),
-    hard=Preset(subjects=30, videos_per_subject=2, seconds=30., micro_intensity=(.7, 1.4), macro_intensity=(1.4, 3.4), drift=.6, jitter=.12, illumination=1.6, noise=4., speech_per_minute=2.))
+    hard=Preset(subjects=30, videos_per_subject=2, seconds=30., micro_intensity=(.7, 1.4), macro_intensity=(1.4, 3.4), drift=.6, jitter=.12,
+        illumination=1.6, noise=4., speech_per_minute=2.))
 
-# %% ../../nbs/data/phantom.ipynb #5d23a9f0
-EMOTIONS = dict(happiness=(6, 12), sadness=(1, 4, 15), surprise=(1, 2, 5, 25, 26), fear=(1, 2, 4, 5, 7, 20, 26), anger=(4, 5, 7, 23), disgust=(9, 15, 17), contempt=(12, 14))
+# %% ../../nbs/data/phantom.ipynb #c5688ce5
+EMOTIONS = dict(happiness=(6, 12), sadness=(1, 4, 15), surprise=(1, 2, 5, 25, 26), fear=(1, 2, 4, 5, 7, 20, 26), anger=(4, 5, 7, 23),
+                disgust=(9, 15, 17), contempt=(12, 14))
 DURATION = dict(micro=(.15, .5), macro=(.5, 4.))          # seconds: micro 0.15 to 0.5 inclusive, macro above 0.5 up to 4
 
 def profile(n, rise, hold):
@@ -77,7 +79,8 @@ def _events(rng, kind, preset, n_frames):
         hold = rng.uniform(0, .15) if kind == "micro" else max(1 - rise - rng.uniform(.25, 1.2)*fps/n, 0)*rng.uniform(0, .6)
         sides = [1., rng.uniform(.75, 1.)] if emotion != "contempt" else [rng.uniform(0, .25), 1.]
         if emotion != "contempt": rng.shuffle(sides)
-        events.append(dict(kind=kind, onset=t, offset=t + n - 1, emotion=emotion, aus=aus, sides=sides, strength=rng.uniform(*intensity)*profile(n, rise, hold)))
+        strength = rng.uniform(*intensity)*profile(n, rise, hold)
+        events.append(dict(kind=kind, onset=t, offset=t + n - 1, emotion=emotion, aus=aus, sides=sides, strength=strength))
         t += n
 
 # %% ../../nbs/data/phantom.ipynb #32e34aff
@@ -111,12 +114,13 @@ def _speech(rng, n, fps, per_minute):
         out[:, t:t+k] += np.outer(rng.uniform([1., .5], [2.4, 1.6]), window*wave); t += k
     return out
 
-# %% ../../nbs/data/phantom.ipynb #cd81998d
+# %% ../../nbs/data/phantom.ipynb #ccf3c04d
 def script(seed, preset):
     """All that happens in one video of `preset`, from `seed` (sequence of ints).
 
-    A dict: events (list); au (n, 32) float32, intensities 0–5 of left and right sides in the order of `ACTION_UNITS`; gaze (n,) units; yaw, pitch (n,) radians;
-    shift (n, 2) px, roll (n,) radians, zoom (n,); gain, gamma (n,); slope (n, 2), relative brightness change from centre to edge; noise, blur (floats)."""
+    A dict: events (list); au (n, 32) float32, intensities 0–5 of left and right sides in the order of `ACTION_UNITS`; gaze (n,) units; yaw, pitch
+    (n,) radians; shift (n, 2) px, roll (n,) radians, zoom (n,); gain, gamma (n,); slope (n, 2), relative change of brightness from centre to edge;
+    noise in grey levels and blur in texture pixels, one of each."""
     rng, n, fps = np.random.default_rng(seed), int(round(preset.seconds*preset.fps)), preset.fps
     events = sorted((e for kind in ("micro", "macro") for e in _events(rng, kind, preset, n)), key=lambda e: (e["onset"], e["kind"]))
     au, column = np.zeros((n, 2*len(ACTION_UNITS)), np.float32), {a: 2*i for i, a in enumerate(ACTION_UNITS)}
@@ -212,7 +216,7 @@ def _expose(image, sc, i, ux, uy, noise):
     image += noise
     return cv2.convertScaleAbs(np.maximum(image, 0, out=image), alpha=255)    # rounds and saturates
 
-# %% ../../nbs/data/phantom.ipynb #2c4db06c
+# %% ../../nbs/data/phantom.ipynb #2c2049af
 R_COLUMNS = [f"AU{a:02d}_r" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)]
 C_COLUMNS = [f"AU{a:02d}_c" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)]
 
@@ -230,7 +234,8 @@ class Phantom:
 
     def _seeds(self, video):
         rows = self.videos.index[self.videos.video == str(video)]
-        if not len(rows): raise MespotError(f"the phantom '{self.name}' has no video '{video}'; it has {self.videos.video.iloc[0]} to {self.videos.video.iloc[-1]}")
+        if not len(rows):
+            raise MespotError(f"the phantom '{self.name}' has no video '{video}'; it has {self.videos.video.iloc[0]} to {self.videos.video.iloc[-1]}")
         s, v = divmod(int(rows[0]), self.preset.videos_per_subject)
         return (self.seed, 1, s), (self.seed, 2, s, v)
 
@@ -244,7 +249,9 @@ class Phantom:
         return render_view(face, seed, script(seed, self.preset), start, stop)
 
     def au_table(self, video):
-        "The true action units, a row a frame, under OpenFace's names: AUxx_r 0–5 (the stronger side), AUxx_c 1 where that is at least 0.5, confidence and success 1."
+        """The true action units, a row a frame, under OpenFace's names: AUxx_r 0–5 (the stronger side), AUxx_c 1 where that is at least 0.5.
+
+        confidence and success are 1. AU10_r and AU28_c, which the phantom does not have, are 0."""
         au = self.script(video)["au"].reshape(-1, len(ACTION_UNITS), 2).max(2)
         r = pd.DataFrame(0., index=pd.RangeIndex(len(au), name="frame"), columns=R_COLUMNS)
         r[[f"AU{a:02d}_r" for a in ACTION_UNITS]] = au
@@ -276,19 +283,21 @@ def phantom(preset="small", seed=0, **changes):
             subject, video = f"p{s+1:03d}", f"p{s+1:03d}_{v+1}"
             videos.append(dict(video=video, subject=subject, fps=p.fps, n_frames=n, path=f"phantom:{preset}/{seed}/{video}"))
             for e in script((seed, 2, s, v), p)["events"]:
-                rows.append(dict(video=video, subject=subject, onset=e["onset"], apex=e["onset"] + int(e["strength"].argmax()), offset=e["offset"], kind=e["kind"],
+                apex = e["onset"] + int(e["strength"].argmax())
+                rows.append(dict(video=video, subject=subject, onset=e["onset"], apex=apex, offset=e["offset"], kind=e["kind"],
                     aus=_fps_text(e["aus"], e["sides"]), emotion=str(e["emotion"]), fps=p.fps))
     columns = ["video", "subject", "onset", "apex", "offset", "kind", "aus", "emotion", "fps"]
     return Phantom(preset, p, seed, pd.DataFrame(videos), pd.DataFrame(rows, columns=columns).astype({"onset": int, "offset": int, "apex": "Int64"}))
 
-# %% ../../nbs/data/phantom.ipynb #8825f537
+# %% ../../nbs/data/phantom.ipynb #d2814248
 def _store(ph, video):
     one_thread()
     made_by, fps = ph.made_by(), ph.preset.fps
     name = f"phantom-{ph.name}-{hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:8]}-{video}"
     n = int(ph.videos.n_frames[ph.videos.video == video].iloc[0])
     views = (view for a in range(0, n, 900) for view in ph.frames(video, a, a + 900))
-    return store_frames(name, views, n, fps, {**made_by, "video": video})
+    happens = hashlib.sha256(ph.script(video)["au"].tobytes()).hexdigest()[:16]
+    return store_frames(name, views, n, fps, {**made_by, "video": video, "script": happens})
 
 def stored(ph, workers=None, progress=True):
     "The frame stores of all videos of a phantom, rendered if they are not there yet: dict video -> `FrameStore`."
@@ -298,9 +307,9 @@ def stored(ph, workers=None, progress=True):
     with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn")) as pool:
         return gather(pool.map(partial(_store, ph), videos, chunksize=max(len(videos)//(4*workers), 1)))
 
-# %% ../../nbs/data/phantom.ipynb #a499f8a2
+# %% ../../nbs/data/phantom.ipynb #3d124a62
 class CameraView:
-    """The phantom before a camera. `poses` (n, 2, 3) maps the 112 view (true, still head) to camera pixels; `frames(start, stop)` renders (k, h, w, 3) uint8 RGB.
+    """The phantom before a camera. `poses` (n, 2, 3) maps the 112 view (true, still head) to camera pixels; `frames(start, stop)` renders RGB.
 
     `motion` scales the head's movement (1: about 2.5 % of the picture's height, 3 degrees, 3 %)."""
     def __init__(self, face_seed, seed, sc, size, fps, motion=1.):
@@ -320,7 +329,8 @@ class CameraView:
         blobs = cv2.resize((rng.uniform(.2, .7, (5, 7, 1)) + rng.uniform(-.06, .06, (5, 7, 3))).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
         for _ in range(4):                                            # some furniture, so that there are straight edges too
             x, y, dx, dy = rng.uniform(0, 1, 4)
-            cv2.rectangle(blobs, (int(x*w), int(y*h)), (int((x + .1 + .2*dx)*w), int((y + .1 + .4*dy)*h)), (rng.uniform(.15, .7) + rng.uniform(-.08, .08, 3)).tolist(), -1)
+            colour = (rng.uniform(.15, .7) + rng.uniform(-.08, .08, 3)).tolist()
+            cv2.rectangle(blobs, (int(x*w), int(y*h)), (int((x + .1 + .2*dx)*w), int((y + .1 + .4*dy)*h)), colour, -1)
         return np.clip(cv2.GaussianBlur(blobs, (0, 0), h/160), 0, 1)
 
     def frames(self, start=0, stop=None):

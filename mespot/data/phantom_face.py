@@ -99,7 +99,7 @@ def jacobian_determinant(field):
     (dxy, dxx), (dyy, dyx) = np.gradient(field[0]), np.gradient(field[1])
     return (1 - dxx)*(1 - dyy) - dxy*dyx
 
-# %% ../../nbs/data/phantom_face.ipynb #6ae392db
+# %% ../../nbs/data/phantom_face.ipynb #5b31eb75
 def au_shading(face, x, y):
     "Relative brightness change at intensity 5 of every action unit and side: (32, *x.shape) float32, about -0.3 to 0.1."
     m, out, deep = landmarks(face), np.zeros((2*len(ACTION_UNITS), *x.shape), np.float32), .6 + .7*face["age"]
@@ -107,13 +107,22 @@ def au_shading(face, x, y):
         at = lambda name, dx, dy, sx, sy: _gauss(x, y, 56 + s*(m[name][0] + dx), m[name][1] + dy, sx, sy)
         fold = sum(at("fold", -7 + 2.4*k, -9 + 5*k, 1.7, 3.2) for k in range(4))
         lines = sum(_gauss(x, y, 56 + s*14, m["mid_brow"][1] - d, 13, .9) for d in (7, 11, 15))
-        for au, shade in {1: -.10*lines*(1 + at("inner_brow", 0, -9, 9, 9)), 2: -.09*lines, 4: -.26*at("inner_brow", -6.2, 1, 1.1, 4.5) + .04*at("mid_brow", 0, -5, 9, 3),
-                6: -.10*sum(at("crow", 2, d, 4, .9) for d in (-3, 0, 3)) + .06*at("cheek", 0, -2, 7, 5), 9: -.16*sum(at("nose_side", -3, d, 4, .9) for d in (-12, -9)) - .08*fold,
-                12: -.17*fold + .08*at("cheek", 0, 0, 8, 6), 14: -.25*at("corner", 2.5, 0, 1.6, 2.4), 15: -.14*at("corner", 1, 5, 2.5, 4), 17: -.12*at("chin", 0, -3, 6, 1.6),
-                20: -.08*at("corner", 3, 0, 1.5, 4), 26: -.05*fold}.items(): out[2*ACTION_UNITS.index(au) + side] = deep*shade
+        shades = {
+            1: -.10*lines*(1 + at("inner_brow", 0, -9, 9, 9)),
+            2: -.09*lines,
+            4: -.26*at("inner_brow", -6.2, 1, 1.1, 4.5) + .04*at("mid_brow", 0, -5, 9, 3),
+            6: -.10*sum(at("crow", 2, d, 4, .9) for d in (-3, 0, 3)) + .06*at("cheek", 0, -2, 7, 5),
+            9: -.16*sum(at("nose_side", -3, d, 4, .9) for d in (-12, -9)) - .08*fold,
+            12: -.17*fold + .08*at("cheek", 0, 0, 8, 6),
+            14: -.25*at("corner", 2.5, 0, 1.6, 2.4),
+            15: -.14*at("corner", 1, 5, 2.5, 4),
+            17: -.12*at("chin", 0, -3, 6, 1.6),
+            20: -.08*at("corner", 3, 0, 1.5, 4),
+            26: -.05*fold}
+        for au, shade in shades.items(): out[2*ACTION_UNITS.index(au) + side] = deep*shade
     return out
 
-# %% ../../nbs/data/phantom_face.ipynb #1849ccdb
+# %% ../../nbs/data/phantom_face.ipynb #41aaef03
 def _soft(distance, width=.45): return 1/(1 + np.exp(-np.clip(distance/width, -30, 30)))  # coverage: 1 inside, .5 on the edge
 def _over(image, colour, alpha): return image + alpha[..., None]*(np.asarray(colour, np.float32) - image)
 
@@ -138,11 +147,12 @@ def height(face, x, y):
     ramp = np.clip((y - 38)/(tip - 38), 0, 1)*_soft(tip + 2 - y, 1.6)
     z += nh*ramp*np.exp(-.5*((x - 56)/(3 + 2.2*ramp))**2) + .33*nh*both(face["nose_w"]*.72, tip - .5, 3, 3)
     z += -5*both(m["eye"][0], m["eye"][1], 9, 6) + 3*both(m["eye"][0], m["eye"][1], 7, 4.2) + 2.2*both(17, m["mid_brow"][1], 13, 4)
-    z += face["cheek"]*both(27, 66, 11, 10) + 2.5*g(56, face["chin"] - 7, 9, 6) + 2.2*g(56, face["mouth_y"] - 2.5, 13, 3) + 2.6*g(56, face["mouth_y"] + 4, 11, 3.2)
+    z += face["cheek"]*both(27, 66, 11, 10) + 2.5*g(56, face["chin"] - 7, 9, 6)
+    z += 2.2*g(56, face["mouth_y"] - 2.5, 13, 3) + 2.6*g(56, face["mouth_y"] + 4, 11, 3.2)
     z += -1.2*both(face["mouth_w"] + 2, face["mouth_y"], 3, 4) - 1.4*g(56, face["mouth_y"] + 9.5, 10, 2.4) - .7*g(56, tip + 8, 1.6, 5)
     return (z - (.5 + .9*face["age"])*both(m["fold"][0] - 2, m["fold"][1] - 2, 2.4, 7)).astype(np.float32)
 
-# %% ../../nbs/data/phantom_face.ipynb #dcdbf984
+# %% ../../nbs/data/phantom_face.ipynb #c4d728d2
 def _lit(face, x, y):
     "Brightness factor of lit skin, (H, W), about .4 to 1.2."
     z = cv2.GaussianBlur(height(face, x, y), (0, 0), 1.6)
@@ -160,9 +170,11 @@ def draw_skin(face):
     spots = np.clip(_noise(rng, 1.2, x.shape) - 2.1, 0, 1)*(.25 + .75*face["freckles"])
     skin = face["skin"]*(_lit(face, x, y) + grain - .22*spots)[..., None]
     skin = _over(skin, face["skin"]*[.92, .62, .58], np.clip(.22*both(28, 66, 9, 7) + .2*_gauss(x, y, 56, face["nose_tip"], 7, 5), 0, 1))
-    skin = _over(skin, .45*face["skin"], np.clip(both(m["eye"][0], m["eye"][1] + 6.5, 9, 2.2)*.10*(.4 + face["age"]) + .16*both(m["eye"][0] - 2, m["eye"][1] - 5.5, 9, 3), 0, 1))
+    (ex, ey), bags = m["eye"], .10*(.4 + face["age"])
+    skin = _over(skin, .45*face["skin"], np.clip(bags*both(ex, ey + 6.5, 9, 2.2) + .16*both(ex - 2, ey - 5.5, 9, 3), 0, 1))
     nostril = _soft(1 - (((np.abs(x - 56) - face["nose_w"]*.45)/2.3)**2 + ((y - face["nose_tip"] - 2.6)/1.2)**2), .25)
-    wing = np.exp(-.5*((np.hypot((np.abs(x - 56) - face["nose_w"]*.55)/1.0, (y - face["nose_tip"] + .5)/1.1) - 4.4)/.7)**2)*_soft(np.abs(x - 56) - face["nose_w"]*.6, .8)*_soft(face["nose_tip"] + 4 - y, 1)
+    ring = np.hypot(np.abs(x - 56) - face["nose_w"]*.55, (y - face["nose_tip"] + .5)/1.1)
+    wing = np.exp(-.5*((ring - 4.4)/.7)**2)*_soft(np.abs(x - 56) - face["nose_w"]*.6, .8)*_soft(face["nose_tip"] + 4 - y, 1)
     skin = _over(skin, .18*face["skin"], .85*nostril + .38*wing*(1 - nostril))
     stubble = face["beard"]*_soft(y - face["mouth_y"] + 8, 3)*_soft(30 - np.abs(x - 56) + .25*(y - 80), 4)*(.6 + .4*np.clip(_noise(rng, .8, x.shape), -1, 1))
     skin = _over(skin, .5*face["hair"] + .15*face["skin"], np.clip(.75*stubble, 0, 1))

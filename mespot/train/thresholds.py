@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['GRID', 'THRESHOLDS', 'frame_auc', 'pooled_auc', 'labels_of', 'predictions_of', 'choose_postprocessing']
 
-# %% ../../nbs/train/thresholds.ipynb #acf191b7
+# %% ../../nbs/train/thresholds.ipynb #f9a0b9dd
+from dataclasses import replace
 from itertools import product
 import numpy as np
 import pandas as pd
@@ -15,9 +16,11 @@ from ..measure.intervals import KINDS, frame_labels, match, score_intervals
 from ..signal.filters import psd_cutoff, youden_threshold
 from ..signal.postprocess import PostProcessing, find_intervals, smooth_scores
 
-# %% ../../nbs/train/thresholds.ipynb #1395a291
+# %% ../../nbs/train/thresholds.ipynb #e2a9733f
 def frame_auc(labels, scores):
-    "Area under the ROC curve over the frames that have a score, (micro, macro): `labels` (n, 2) 0/1, `scores` (n, 2); NaN where a kind is always or never present."
+    """Area under the ROC curve over the frames that have a score, (micro, macro); NaN where a kind is always or never present.
+
+    `labels` (n, 2) 0/1, `scores` (n, 2), NaN for a frame without a face (thesis 3.5.4, Table 5.6)."""
     def auc(t, s): return roc_auc_score(t, s) if 0 < t.sum() < len(t) else np.nan
     labels, scores = np.asarray(labels), np.asarray(scores)
     return np.array([auc(labels[known, k], scores[known, k]) for k, known in enumerate(np.isfinite(scores).T)])
@@ -28,20 +31,22 @@ def pooled_auc(scores, labels):
 
 def labels_of(annotations, videos):
     "Frame labels of every video of the table `videos`: dict video -> (n_frames, 2) uint8. MespotError if two videos share an id: scores are kept by it."
-    if len(twice := videos.video[videos.video.duplicated()]): raise MespotError(f"video '{twice.iloc[0]}' occurs twice in the table of videos; make the ids unique, e.g. subject_video")
+    if len(twice := videos.video[videos.video.duplicated()]):
+        raise MespotError(f"video '{twice.iloc[0]}' occurs twice in the table of videos; make the ids unique, e.g. subject_video")
     return {v.video: frame_labels(annotations[annotations.video == v.video], v.n_frames) for v in videos.itertuples()}
 
-# %% ../../nbs/train/thresholds.ipynb #1bb346f9
+# %% ../../nbs/train/thresholds.ipynb #22b8bc13
 def predictions_of(scores, videos, post):
     "Predictions (video, subject, onset, offset, kind, score, fps) of every video; `score` is the highest smoothed score inside."
     rows = []
     for v in videos.itertuples():
         smoothed = smooth_scores(scores[v.video], v.fps, post)
         for k, spans in enumerate(find_intervals(smoothed, v.fps, post)):
-            rows += [dict(video=v.video, subject=v.subject, onset=int(a), offset=int(b), kind=KINDS[k], score=float(np.nanmax(smoothed[a:b+1, k])), fps=v.fps) for a, b in spans]
-    return pd.DataFrame(rows, columns=["video", "subject", "onset", "offset", "kind", "score", "fps"]).astype({"video": str, "subject": str, "kind": str, "onset": int, "offset": int, "score": float, "fps": float})
+            rows += [(v.video, v.subject, a, b, KINDS[k], np.nanmax(smoothed[a:b+1, k]), v.fps) for a, b in spans]
+    types = dict(video=str, subject=str, onset=int, offset=int, kind=str, score=float, fps=float)
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
 
-# %% ../../nbs/train/thresholds.ipynb #ed39948c
+# %% ../../nbs/train/thresholds.ipynb #92a6e7e1
 GRID = dict(cutoff=((2., 3., 4., 6.), (.6, .8, 1.2, 2.)), gap=((0., .1), (0., .3, .6)), shortest=((.1, .2), (.5, .7)))
 THRESHOLDS = np.arange(.05, .96, .025)
 
@@ -56,26 +61,30 @@ def _counts(smoothed, truth, kind, fps, post):
         total += hits, len(spans) - hits, len(truth[v]) - hits
     return total
 
-def choose_postprocessing(scores, annotations, videos, rule="f1"):
-    """Settings of `PostProcessing` that suit the given (validation) videos best; `rule` is "f1" (interval F1 over a grid) or "youden" (thesis: cut-off from the PSD, ROC threshold per frame).
+def _with(k, **values):
+    "The default settings with some `values` for kind number `k`."
+    default = PostProcessing()
+    return replace(default, **{n: tuple(v if i == k else getattr(default, n)[i] for i in (0, 1)) for n, v in values.items()})
 
-    `scores`: dict video -> (n, 2). Raises MespotError for another rule or without annotations."""
+def choose_postprocessing(scores, annotations, videos, rule="f1"):
+    """Settings of `PostProcessing` that suit the given (validation) videos best.
+
+    `scores`: dict video -> (n, 2). `rule`: "f1", the interval F1 over a grid; or "youden", the thesis's cut-off from the PSD and threshold from the ROC
+    of the frames (5.4.5, 3.5.6). Raises MespotError for another rule or without annotations."""
     if rule not in ("f1", "youden"): raise MespotError(f"threshold rule '{rule}' is unknown; choose f1 or youden")
     if not len(annotations): raise MespotError("thresholds need annotated validation videos, and there is no annotation")
     fps, best = dict(zip(videos.video, videos.fps)), {}
     for k, kind in enumerate(KINDS):
-        truth = {v: annotations.loc[(annotations.video == v) & (annotations.kind == kind), ["onset", "offset"]].to_numpy() for v in scores}
+        rows = annotations[annotations.kind == kind]
+        truth = {v: rows.loc[rows.video == v, ["onset", "offset"]].to_numpy() for v in scores}
         labels, found = np.concatenate([y[:, k] for y in labels_of(annotations, videos).values()]), []
-        grid = {name: values[k] for name, values in GRID.items()}
-        if rule == "youden": grid = dict(cutoff=[float(np.median([psd_cutoff(s[:, k], fps[v]) for v, s in scores.items()]))], gap=[0.], shortest=[PostProcessing().shortest[k]])
-        for cutoff in grid["cutoff"]:
-            pair = lambda name, value: tuple(value if i == k else getattr(PostProcessing(), name)[i] for i in (0, 1))
-            smoothed = {v: smooth_scores(s, fps[v], PostProcessing(cutoff=pair("cutoff", cutoff))) for v, s in scores.items()}
-            flat = np.concatenate([smoothed[v][:, k] for v in videos.video])
-            thresholds = THRESHOLDS if rule == "f1" else [min(youden_threshold(labels, flat), 1.01)]       # above 1 where nothing beats chance: spot nothing
-            for gap, shortest in product(grid["gap"], grid["shortest"]):
-                f1 = np.array([_f1(_counts(smoothed, truth, k, fps, PostProcessing(threshold=pair("threshold", t), gap=pair("gap", gap), shortest=pair("shortest", shortest)))) for t in thresholds])
+        for cutoff in GRID["cutoff"][k] if rule == "f1" else [np.median([psd_cutoff(s[:, k], fps[v]) for v, s in scores.items()])]:
+            smoothed = {v: smooth_scores(s, fps[v], _with(k, cutoff=cutoff)) for v, s in scores.items()}
+            if rule == "f1": trials = product(GRID["gap"][k], GRID["shortest"][k], [THRESHOLDS])
+            else: trials = [(0., PostProcessing().shortest[k], [min(youden_threshold(labels, np.concatenate([smoothed[v][:, k] for v in videos.video])), 1.01)])]
+            for gap, shortest, thresholds in trials:
+                f1 = [_f1(_counts(smoothed, truth, k, fps, _with(k, threshold=t, gap=gap, shortest=shortest))) for t in thresholds]
                 steady = np.convolve(np.pad(f1, 1, mode="edge"), np.ones(3)/3, "valid")
-                found.append((steady.max(), dict(cutoff=cutoff, threshold=float(thresholds[int(steady.argmax())]), gap=gap, shortest=shortest)))
+                found.append((steady.max(), dict(cutoff=cutoff, threshold=thresholds[int(steady.argmax())], gap=gap, shortest=shortest)))
         best[kind] = max(found, key=lambda f: f[0])[1]
     return PostProcessing(**{n: (best["micro"][n], best["macro"][n]) for n in ("cutoff", "threshold", "gap", "shortest")})

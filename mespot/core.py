@@ -43,9 +43,11 @@ def package_file(*parts):
     "A file that ships inside the package, such as the weights."
     return Path(__file__).parent.joinpath(*parts)
 
-# %% ../nbs/core.ipynb #fa10d108
+# %% ../nbs/core.ipynb #6996a732
 def one_thread():
-    "Use one thread in this process for torch and OpenCV; parallelism is by processes."
+    "Use one thread in this process for torch, OpenCV and the linear algebra of NumPy and SciPy; parallelism is by processes."
     import torch, cv2
+    from threadpoolctl import threadpool_limits
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    threadpool_limits(1)

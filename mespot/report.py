@@ -97,7 +97,7 @@ def save_table(name, table, caption="", digits=3):
     with atomic_path(path) as tmp: table.to_csv(tmp, index=any(n is not None for n in table.index.names))
     show_table(table, caption, digits)
 
-# %% ../nbs/report.ipynb #3f2928a2
+# %% ../nbs/report.ipynb #afa3aaf9
 COLOURS = dict(micro="#D55E00", macro="#0072B2", truth="#555555", other="#009E73", accent="#CC79A7", sky="#56B4E9", gold="#E69F00")
 
 def use_style():
@@ -106,7 +106,7 @@ def use_style():
     order = ["macro", "micro", "other", "accent", "gold", "sky", "truth"]
     mpl.rcParams.update({
         "figure.figsize": (7.2, 3.2), "figure.dpi": 110, "figure.constrained_layout.use": True,
-        "font.size": 9.5, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.titleweight": "semibold",
+        "font.size": 9.5, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.titleweight": "bold",
         "axes.labelsize": 9.5, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "legend.fontsize": 8.5, "legend.frameon": False,
         "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#888888", "axes.labelcolor": "#222222",
         "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e6e6", "grid.linewidth": .7, "lines.linewidth": 1.4,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['apex_of', 'find_clip', 'load_spotter', 'spot_frames', 'plot_timeline', 'summary_of', 'spot_video']
 
-# %% ../nbs/spot.ipynb #8638f260
+# %% ../nbs/spot.ipynb #77c0dbb7
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -17,20 +17,23 @@ from .data.frames import frame_store
 from .measure.intervals import KINDS
 from .nets.spotter import load_weights, predict_video
 from .plots import plot_signal
+from .report import use_style
 from .signal.lcn import lcn
 from .signal.postprocess import PostProcessing
 from .train.thresholds import predictions_of
 
-# %% ../nbs/spot.ipynb #87ebf658
+# %% ../nbs/spot.ipynb #6da220d1
 def apex_of(frames, onset, offset, fps, ok=None):
     """Frame index within [onset, offset] whose normalised picture differs most from those at onset and offset together.
 
-    `frames` (n, H, W) uint8; `ok` (n,) bool: only frames with a face are considered. In intervals of a second or more the difference is first median
-    filtered over 0.4 s, or a blink would pass for the apex."""
+    `frames` (n, H, W) uint8; `ok` (n,) bool: only frames with a face are considered. In intervals of a second or more the difference is median filtered
+    over 0.4 s, and a frame that is like its neighbours is taken, or a blink would pass for the apex."""
     g = lcn(np.asarray(frames[onset:offset+1]))                                # (k, H, W)
     change = np.abs(g - g[:1]).mean((1, 2)) + np.abs(g - g[-1:]).mean((1, 2))
-    if len(g) >= fps: change = median_filter(change, size=round(.2*fps)*2 + 1, mode="nearest")
-    return onset + int(np.where(True if ok is None else ok[onset:offset+1], change, -1).argmax())
+    steady = median_filter(change, size=round(.2*fps)*2 + 1, mode="nearest") if len(g) >= fps else change
+    high = steady >= .98*steady.max()
+    if ok is not None and (high & ok[onset:offset+1]).any(): high &= ok[onset:offset+1]
+    return onset + int(np.where(high, steady - 2*np.abs(change - steady), -np.inf).argmax())
 
 def find_clip(name):
     "The path of a video: a file or folder of that name, else the open clip so called (fetched if need be)."
@@ -50,18 +53,19 @@ def spot_frames(model, card, store, name):
     return scores, found.sort_values("onset", ignore_index=True), post
 
 def plot_timeline(store, scores, found, post, title=""):
-    "Thumbnails of the aligned face at rest and at each spotted apex over the signals of `plot_signal`. Returns the figure."
-    shown = [int(np.flatnonzero(store.ok)[0]), *map(int, found.apex)][:9]
-    n = max(len(shown), 5)
-    fig = plt.figure(figsize=(11, 6.2)); grid = fig.add_gridspec(3, n, height_ratios=(1.35, 1, 1), hspace=.28, wspace=.08, right=.86)
+    "Thumbnails of the aligned face at first and at each spotted apex, in order, over the signals of `plot_signal`. Returns the figure."
+    shown, n = [int(np.flatnonzero(store.ok)[0]), *map(int, found.apex)], 8
+    rows = -(-len(shown)//n)
+    fig = plt.figure(figsize=(11, 3.6 + 1.65*rows), layout="constrained")
+    grid = fig.add_gridspec(rows + 2, n, height_ratios=[1.25]*rows + [1.25, 1.25])
     for j, i in enumerate(shown):
-        ax = fig.add_subplot(grid[0, j]); ax.imshow(store.frames[i], cmap="gray", vmin=0, vmax=255); ax.set_xticks([]); ax.set_yticks([]); ax.grid(False)
+        ax = fig.add_subplot(grid[divmod(j, n)]); ax.imshow(store.frames[i], cmap="gray", vmin=0, vmax=255); ax.set_xticks([]); ax.set_yticks([]); ax.grid(False)
         ax.set_title(f"first face\n{i/store.fps:.2f} s" if j == 0 else f"{found.kind[j-1]} apex\n{i/store.fps:.2f} s", fontsize=8)
-    top = fig.add_subplot(grid[1, :]); bottom = fig.add_subplot(grid[2, :], sharex=top); top.tick_params(labelbottom=False)
+    top = fig.add_subplot(grid[rows, :]); bottom = fig.add_subplot(grid[rows + 1, :], sharex=top); top.tick_params(labelbottom=False)
     plot_signal(scores, store.fps, post, found, axes=(top, bottom))
     for ax in (top, bottom):
         for j in range(1, len(shown)): ax.axvline(shown[j]/store.fps, color="k", lw=.6, ls=":")
-    if title: fig.suptitle(title, y=.985, fontsize=11)
+    if title: fig.suptitle(title, fontsize=11)
     return fig
 
 def summary_of(name, store, found, skips):
@@ -87,7 +91,9 @@ def spot_video(path, out=None, weights=None, fps=None, progress=True):
     if out is not None:
         with atomic_path(Path(out)/"predictions.csv") as tmp: found.to_csv(tmp, index=False)
         with atomic_path(Path(out)/"scores.csv") as tmp: pd.DataFrame(scores, columns=KINDS).rename_axis("frame").to_csv(tmp, float_format="%.5f")
-        fig = plot_timeline(store, scores, found, post, f"{name}: spotted with weights trained on the phantom" if weights is None else name)
-        with atomic_path(Path(out)/"timeline.png") as tmp: fig.savefig(tmp, dpi=130, bbox_inches="tight")
+        with plt.rc_context():
+            use_style()
+            fig = plot_timeline(store, scores, found, post, f"{name}: spotted with weights trained on the phantom" if weights is None else name)
+            with atomic_path(Path(out)/"timeline.png") as tmp: fig.savefig(tmp, dpi=130, bbox_inches="tight")
         plt.close(fig)
     return dict(predictions=found, scores=scores, summary=summary_of(name, store, found, card["skips"]), store=store, post=post)

@@ -98,7 +98,7 @@ def _reuse(path, made_by, build):
     build(made_by)
     return open_store(path)
 
-# %% ../../nbs/data/frames.ipynb #801df9c7
+# %% ../../nbs/data/frames.ipynb #c0975c9e
 def store_frames(name,        # of the store, a file name
                  views,       # yields (112, 112) uint8; not touched if the store is there already
                  n_frames,    # how many there will be
@@ -110,7 +110,7 @@ def store_frames(name,        # of the store, a file name
     path = (cache_dir("frames") if folder is None else Path(folder)) / f"{name}.npy"
     def rows():
         n = 0
-        for n, view in enumerate(tqdm(views, name, n_frames, disable=not progress, unit="frame"), 1): yield view, np.eye(2, 3), True
+        for n, view in enumerate(tqdm(views, name, n_frames, disable=None if progress else True, unit="frame"), 1): yield view, np.eye(2, 3), True
         if n != n_frames: raise MespotError(f"the frame store {name} was to get {n_frames} frames and got {n}; check what makes them")
     return _reuse(path, made_by, lambda made_by: _build(path, rows(), fps, made_by))
 
@@ -122,7 +122,7 @@ def _source(path):
     stats = [p.stat() for p in files if p.exists()]
     return dict(path=str(path), files=len(stats), bytes=sum(s.st_size for s in stats), modified=max((s.st_mtime_ns for s in stats), default=0))
 
-# %% ../../nbs/data/frames.ipynb #3c499f14
+# %% ../../nbs/data/frames.ipynb #82db33b3
 def frame_store(path,          # video file, or folder of images
                 fps=None,      # frames per second: for folders, or to override what a file says
                 bridge=.25,    # gaps without a face up to this long (seconds) are bridged, longer ones left out
@@ -138,5 +138,5 @@ def frame_store(path,          # video file, or folder of images
     def build(made_by):
         video = read_video(path, fps)
         rows = faces.align_frames(video, bridge)
-        _build(store, tqdm(rows, f"aligning {where.name}", video.expected, disable=not progress, unit="frame"), video.fps, made_by)
+        _build(store, tqdm(rows, f"aligning {where.name}", video.expected, disable=None if progress else True, unit="frame"), video.fps, made_by)
     return _reuse(store, made_by, build)

@@ -289,7 +289,7 @@ def phantom(preset="small", seed=0, **changes):
     columns = ["video", "subject", "onset", "apex", "offset", "kind", "aus", "emotion", "fps"]
     return Phantom(preset, p, seed, pd.DataFrame(videos), pd.DataFrame(rows, columns=columns).astype({"onset": int, "offset": int, "apex": "Int64"}))
 
-# %% ../../nbs/data/phantom.ipynb #d2814248
+# %% ../../nbs/data/phantom.ipynb #45574b85
 def _store(ph, video):
     one_thread()
     made_by, fps = ph.made_by(), ph.preset.fps
@@ -302,7 +302,7 @@ def _store(ph, video):
 def stored(ph, workers=None, progress=True):
     "The frame stores of all videos of a phantom, rendered if they are not there yet: dict video -> `FrameStore`."
     videos, workers = list(ph.videos.video), workers or min(os.cpu_count(), 8)
-    gather = lambda made: dict(zip(videos, tqdm(made, f"phantom {ph.name}", len(videos), unit="video", disable=not progress)))
+    gather = lambda made: dict(zip(videos, tqdm(made, f"phantom {ph.name}", len(videos), unit="video", disable=None if progress else True)))
     if workers == 1: return gather(map(partial(_store, ph), videos))
     with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn")) as pool:
         return gather(pool.map(partial(_store, ph), videos, chunksize=max(len(videos)//(4*workers), 1)))

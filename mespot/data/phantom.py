@@ -48,8 +48,8 @@ PRESETS = dict(tiny=Preset(), small=Preset(subjects=80, seconds=30.),
     hard=Preset(subjects=30, videos_per_subject=2, seconds=30., micro_intensity=(.7, 1.4), macro_intensity=(1.4, 3.4), drift=.6, jitter=.12,
         illumination=1.6, noise=4., speech_per_minute=2.))
 
-# %% ../../nbs/data/phantom.ipynb #c5688ce5
-EMOTIONS = dict(happiness=(6, 12), sadness=(1, 4, 15), surprise=(1, 2, 5, 25, 26), fear=(1, 2, 4, 5, 7, 20, 26), anger=(4, 5, 7, 23),
+# %% ../../nbs/data/phantom.ipynb #db236073
+EMOTIONS = dict(happiness=(6, 12), sadness=(1, 4, 15), surprise=(1, 2, 5, 26), fear=(1, 2, 4, 5, 7, 20, 26), anger=(4, 5, 7, 23),
                 disgust=(9, 15, 17), contempt=(12, 14))
 DURATION = dict(micro=(.15, .5), macro=(.5, 4.))          # seconds: micro 0.15 to 0.5 inclusive, macro above 0.5 up to 4
 
@@ -69,7 +69,7 @@ def _events(rng, kind, preset, n_frames):
     shortest, longest = int(np.ceil(low*fps)) if kind == "micro" else int(low*fps) + 1, int(high*fps)
     while True:
         t += int(fps*(.5 + rng.exponential(max(60/per_minute - mean - .5, .2))))
-        seconds = rng.uniform(.24, .5) if kind == "micro" else low + rng.gamma(2.4, .7)
+        seconds = rng.normal(.37, .08) if kind == "micro" else low + rng.gamma(2.4, .7)
         n = int(np.clip(round(seconds*fps), shortest, longest))
         if t + n + fps*.2 >= n_frames: return events
         emotion = rng.choice(list(EMOTIONS))

@@ -81,7 +81,7 @@ def test_a_video_shorter_than_the_longest_skip_works(cam, tmp_path):
 def test_an_image_folder_gives_what_its_video_gives(cam, tmp_path):
     folder = tmp_path/"frames"; folder.mkdir()
     for i, f in enumerate(cam.frames(0, 40)): cv2.imwrite(str(folder/f"img{i+1}.png"), f[..., ::-1])
-    scores = spot_video(folder, progress=False)["scores"]
+    scores = spot_video(folder, fps=30., progress=False)["scores"]
     other = spot_video(write(tmp_path/"same.mp4", cam.frames(0, 40)), progress=False)["scores"]
     assert scores.shape == other.shape == (40, 2) and np.abs(scores - other).mean() < .15       # they differ by compression
 

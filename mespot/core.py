@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MespotError', 'atomic_path', 'cache_dir', 'package_file', 'one_thread']
 
-# %% ../nbs/core.ipynb #739e7b50
-import os, tempfile, shutil
+# %% ../nbs/core.ipynb #feedd5a9
+import os, shutil
 from contextlib import contextmanager
 from pathlib import Path
 

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['plot_signal', 'plot_roc']
 
-# %% ../nbs/plots.ipynb #cf1c2c7c
+# %% ../nbs/plots.ipynb #691db585
 import numpy as np
 import matplotlib.pyplot as plt
 from sklearn.metrics import roc_auc_score, roc_curve
 from .measure.intervals import KINDS
 from .report import COLOURS
-from .signal.postprocess import PostProcessing, smooth_scores
+from .signal.postprocess import smooth_scores
 
 # %% ../nbs/plots.ipynb #cf2e52de
 def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):

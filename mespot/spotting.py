@@ -7,7 +7,7 @@ __all__ = ['CAUSES', 'PUBLISHED', 'mean_skips', 'of', 'split_table', 'labelled',
            'auc_table', 'interval_table', 'settings_table', 'false_positive_causes', 'plot_subjects', 'plot_training',
            'typical_video', 'make_card', 'metrics_of']
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #ab901a47
+# %% ../nbs/chapters/ch5_spotting.ipynb #85aaadea
 import multiprocessing as mp
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +16,7 @@ import pandas as pd
 import matplotlib.pyplot as plt
 import torch
 from .core import MespotError, one_thread
-from .measure.intervals import KINDS, frame_labels, match, score_intervals
+from .measure.intervals import KINDS, match, score_intervals
 from .signal.postprocess import smooth_scores
 from .data.phantom_face import ACTION_UNITS
 from .nets.spotter import Spotter, predict_video

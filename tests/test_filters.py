@@ -1,5 +1,4 @@
 "Filters: against SciPy, scikit-learn and plain loops; short, constant and gappy signals; refusals."
-import warnings
 
 import numpy as np
 import pytest

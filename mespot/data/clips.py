@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['OPEN_CLIPS', 'fetch_open_clips', 'open_clips']
 
-# %% ../../nbs/data/clips.ipynb #4714de33
-import hashlib, os, subprocess, sys, tempfile, zipfile
+# %% ../../nbs/data/clips.ipynb #b0010a06
+import hashlib, subprocess, sys, tempfile, zipfile
 from pathlib import Path
 
 from ..core import MespotError, atomic_path, cache_dir

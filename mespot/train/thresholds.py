@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['GRID', 'THRESHOLDS', 'frame_auc', 'pooled_auc', 'labels_of', 'predictions_of', 'choose_postprocessing']
 
-# %% ../../nbs/train/thresholds.ipynb #f9a0b9dd
+# %% ../../nbs/train/thresholds.ipynb #32ca795b
 from dataclasses import replace
 from itertools import product
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 from ..core import MespotError
-from ..measure.intervals import KINDS, frame_labels, match, score_intervals
+from ..measure.intervals import KINDS, frame_labels, match
 from ..signal.filters import psd_cutoff, youden_threshold
 from ..signal.postprocess import PostProcessing, find_intervals, smooth_scores
 

@@ -43,5 +43,5 @@ $(BIN)/python:
 
 $(READY): settings.ini setup.py pyproject.toml constraints.txt | $(BIN)/python
 	@echo "mespot: installing into $(VENV); the first time this takes a few minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,excel,landmarks,dev]'
 	@touch $@

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['apex_of', 'find_clip', 'load_spotter', 'spot_frames', 'plot_timeline', 'summary_of', 'spot_video']
 
-# %% ../nbs/spot.ipynb #77c0dbb7
+# %% ../nbs/spot.ipynb #57e4cadf
 from pathlib import Path
 import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
 from scipy.ndimage import median_filter
 from .core import atomic_path, package_file
-from .data.clips import OPEN_CLIPS, open_clips
+from .data.open_clips import OPEN_CLIPS, open_clips
 from .data.frames import frame_store
 from .measure.intervals import KINDS
 from .nets.spotter import load_weights, predict_video

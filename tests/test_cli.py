@@ -108,8 +108,8 @@ def test_what_goes_wrong_inside_is_told_without_a_traceback(spotting, capsys, mo
 
 
 def test_fetch_lists_what_it_fetched(monkeypatch, capsys, tmp_path):
-    clips = types.ModuleType("mespot.data.clips")
+    clips = types.ModuleType("mespot.data.open_clips")
     clips.fetch_open_clips = lambda: {"single_face.mp4": tmp_path/"single_face.mp4"}
-    monkeypatch.setitem(sys.modules, "mespot.data.clips", clips)
+    monkeypatch.setitem(sys.modules, "mespot.data.open_clips", clips)
     assert main(["data", "fetch", "open-clips"]) == 0
     assert capsys.readouterr().out == f"single_face.mp4: {tmp_path/'single_face.mp4'}\n"

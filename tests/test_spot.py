@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mespot.core import MespotError
-from mespot.data.clips import open_clips
+from mespot.data.open_clips import open_clips
 from mespot.data.phantom import phantom
 from mespot.measure.intervals import check_predictions, iou, match
 from mespot.spot import apex_of, find_clip, load_spotter, spot_video

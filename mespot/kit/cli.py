@@ -56,12 +56,12 @@ def spot(video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video fi
     for line in result["summary"]: print(line)
     print(f"written: {out/'predictions.csv'}, {out/'timeline.png'}")
 
-# %% ../../nbs/kit/cli.ipynb #22af5315
+# %% ../../nbs/kit/cli.ipynb #a2fa42a1
 @data.command()
 def fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="What to fetch; open-clips is all there is so far.")]):
     "Fetch freely available data, check it and keep it in the cache."
     if name != "open-clips": raise MespotError(f"nothing called {name!r} can be fetched; there is: open-clips")
-    from mespot.data.clips import fetch_open_clips
+    from mespot.data.open_clips import fetch_open_clips
     for clip, path in fetch_open_clips().items(): print(f"{clip}: {path}")
 
 # %% ../../nbs/kit/cli.ipynb #923f2973

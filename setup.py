@@ -17,7 +17,7 @@ DATA = ["*.safetensors", "*.json", "*.yaml", "*.html", "*.css", "*.j2", "py.type
 
 
 class BuildWithChapters(build_py):
-    "Put the chapter notebooks into a built package, so that `mespot report` works without a checkout."
+    "Put the chapter notebooks and the data manifest into a built package, so that it works without a checkout."
 
     def run(self):
         super().run()
@@ -26,6 +26,7 @@ class BuildWithChapters(build_py):
             target = Path(self.build_lib) / cfg["lib_path"] / "notebooks" / source.name
             self.mkpath(str(target.parent))
             self.copy_file(str(source), str(target))
+        self.copy_file(str(HERE / "data_manifest.yaml"), str(Path(self.build_lib) / cfg["lib_path"]))
 
 
 def words(field): return cfg.get(field, "").split()

@@ -63,7 +63,7 @@ class Repairs:
         table = pd.DataFrame(self._rows, columns=REPAIRS)
         return table.astype({c: "Int64" if c == "row" else str for c in REPAIRS})
 
-# %% ../../nbs/data/tables.ipynb #d70e6ec5
+# %% ../../nbs/data/tables.ipynb #c9db9975
 ENGINES = {b"PK\x03\x04": "openpyxl", b"\xd0\xcf\x11\xe0": "xlrd"}
 
 def _engine(path):
@@ -88,7 +88,7 @@ def read_sheet(path, sheet=None):
             if isinstance(sheet, int) and sheet < len(names): sheet = names[sheet]
             wanted = names[0] if sheet is None else next((n for n in names if n.strip().casefold() == str(sheet).strip().casefold()), None)
             if wanted is None: raise MespotError(f"{path} has no sheet '{sheet}'; it has: {', '.join(names)}")
-            cells = book.parse(wanted, header=None, dtype=object, keep_default_na=False, na_values=[""])
+            cells = pd.read_excel(book, sheet_name=wanted, header=None, dtype=object, keep_default_na=False, na_values=[""])
     except ImportError: raise MespotError(f"reading {Path(path).name} needs {engine}: pip install 'mespot[excel]'") from None
     except MespotError: raise
     except Exception as e: raise MespotError(f"{path} cannot be read as a spreadsheet ({type(e).__name__}: {e}); it is damaged: fetch it again") from e

@@ -46,7 +46,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
     (["report", "no-such-chapter"], "no chapter 'no-such-chapter'; there are:"), (["report", "nowhere.ipynb"], "nowhere.ipynb: no such notebook"),
     (["report"], "Missing argument"), (["report", "x", "-p", "epochs"], "-p takes a name and a value"), (["report", "x", "-p"], "-p takes a name and a value"),
     (["report", "x", "-p", "a", "1", "-p", "a", "2"], "parameter a is given twice"), (["report", "x", "--bogus"], "No such option"), (["bogus"], "No such command"),
-    (["data", "fetch", "faces"], "nothing called 'faces'")])
+    (["data", "fetch", "faces"], "there is no data set 'faces'")])
 def test_mistakes_in_the_call_are_one_sentence_and_exit_2(capsys, args, says):
     assert main(args) == 2
     out = capsys.readouterr()

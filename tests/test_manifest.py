@@ -358,7 +358,7 @@ def writer(name):
 @pytest.mark.parametrize("name", ["samm-lv", "cas-me2", "samm", "casme2", "smic", "ck-plus", "mug", "fer2013", "kdef"])
 def test_patterns_fit_what_the_writers_write(tmp_path, name):
     write = writer(name)
-    written = write(phantom("tiny", subjects=2, seconds=5.), tmp_path/"a"/"b", view="aligned")
+    written = write(phantom("tiny", subjects=4, seconds=8.), tmp_path/"a"/"b", view="aligned", quirks=name != "mug")     # MUG's quirk is a take in the wrong place
     found, parts = find(name, tmp_path).set_index("part"), {**entry(name).layout, **entry(name).annotations}
     assert all(found.files[part] or spec.optional for part, spec in parts.items())
     if "frames" in parts: assert (found.files["frames"], found.folders["frames"]) == (written.videos.n_frames.sum(), len(written.videos))

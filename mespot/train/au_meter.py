@@ -64,11 +64,11 @@ def meter_table(model, ph, videos=None, progress=False):
     m, t = np.concatenate(measured), np.concatenate(truth)
     return pd.DataFrame(dict(pearson=_correlation(m, t), within=within, mae=np.abs(m - t).mean(0), shown=(t >= .5).mean(0)), index=pd.Index(names, name="au"))
 
-# %% ../../nbs/train/au_meter.ipynb #175f4e0b
+# %% ../../nbs/train/au_meter.ipynb #e510688a
 def train_meter(subjects=600, natural=48, drawn=64, epochs=5, batch=32, lr=.003, seed=0, watched=8, config=AUMeterConfig(aus=ACTION_UNITS), progress=False):
     """Train an `AUMeter` on `subjects` people with `natural` moments of their script and `drawn` random ones each; returns (model, history with a row an epoch).
 
-    The same arguments give the same weights bit for bit (one thread of one kind of processor). The default takes about 13 minutes of processor time and 1.5 GB. `watched`: how many people validate."""
+    The same arguments give the same weights bit for bit (one thread of one kind of processor). The default takes about 13 minutes of processor time and 3 GB of memory. `watched`: how many people validate."""
     one_thread()
     torch.empty(31 << 18)    # freed at once; from then on glibc keeps blocks up to its 31 MiB instead of returning and clearing them at every layer
     people = [training_person(s, natural, drawn) for s in tqdm(range(subjects), "drawing people", disable=None if progress else True)]

@@ -101,7 +101,10 @@ def test_cas_me2_cropped_and_without_quirks(tmp_path):
     found = read_cas_me2(tmp_path, cropped=True)
     same(found, wanted)
     assert not len(found.repairs) and Path(found.videos.path[0], "img_9.jpg").exists()
-    with pytest.raises(MespotError, match="holds no folders of frames such as rawpic"): read_cas_me2(tmp_path)
+    with pytest.raises(MespotError, match="holds no folders of frames such as rawpic"): read_cas_me2(tmp_path, cropped=False)
+    found = read_cas_me2(tmp_path)
+    assert whys(found) == ["no recorded pictures: the cut faces taken"]
+    assert_frame_equal(found.annotations, wanted.annotations)
 
 
 def test_pictures_are_the_phantoms(tmp_path):
@@ -191,7 +194,7 @@ def test_samm_lv_accident(tmp_path, cells, where, why):
 
 
 @pytest.mark.parametrize("row", [samm_row(onset="11", apex=" 20 ", offset="30", duration=20), samm_row(name=" 006_1_1 ", kind=" micro - 1/2"), samm_row(subject="006"),
-                                 samm_row(onset=11.0), samm_row(duration=""), samm_row(duration=20.4)])
+                                 samm_row(onset=11.0), samm_row(name="6_1_1"), samm_row(duration=""), samm_row(duration=20.4)])
 def test_samm_lv_untidy_cells_need_no_repair(tmp_path, row):
     found = read_samm_lv(write_samm(tmp_path, row))
     assert place(found) == [(10, 19, 29)] and whys(found) == [] and found.annotations.kind.tolist() == ["micro"] and found.annotations.subject.tolist() == ["006"]
@@ -305,6 +308,7 @@ def test_each_folder_of_frames_is_listed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "stat", lambda *a, **k: pytest.fail("a file was asked for its properties") if a[0].suffix == ".jpg" else __import__("os").stat(a[0]))
     assert len(read_samm_lv(tmp_path).videos) == 4
     assert all(n == 1 for folder, n in listed.items() if folder.name.startswith("006")) and len(listed) == 6
+    assert len(module._listed(tmp_path/"SAMM_longvideos"/"006_1")[1]) < 150      # a folder of frames that is not looked for is soon left
 
 
 @settings(max_examples=25, deadline=None)
@@ -397,7 +401,10 @@ def test_cas_me2_raw_or_cropped(tmp_path):
     touch(tmp_path/"longVideoFaceCropped"/"s15"/"15_0401girlcrashing", [f"img_{n}.jpg" for n in range(1, 41)])
     touch(tmp_path/"rawpic_crop"/"s15"/"15_0401girlcrashing", ["img_1.jpg"])
     touch(tmp_path/"selectedpic"/"s15"/"anger1_1", ["img11.jpg"])
+    touch(tmp_path/"__MACOSX"/"rawpic"/"s15"/"15_0401girlcrashing", ["._img001.jpg"])
+    (tmp_path/"~$code_final.xlsx").write_bytes(b"locked")             # a spreadsheet program has it open
     raw, cropped = read_cas_me2(tmp_path), read_cas_me2(tmp_path, cropped=True)
+    same(read_cas_me2(tmp_path, cropped=False), raw)
     assert (raw.videos.n_frames[0], cropped.videos.n_frames[0]) == (50, 40) and place(raw) == place(cropped)
     assert "rawpic" in raw.videos.path[0] and "longVideoFaceCropped" in cropped.videos.path[0]
     assert read_cas_me2(tmp_path, fps=25.).annotations.fps.tolist() == [25.]
@@ -536,7 +543,7 @@ def test_submission_as_the_challenge_wants_it(tmp_path):
     ("", "has the columns ''")])
 def test_submission_refused(tmp_path, text, what):
     (tmp_path/"p.csv").write_text(text)
-    videos = unseen(tmp_path).videos
+    videos = pd.DataFrame(dict(video=["001_2"], subject=["001"], fps=[200.], n_frames=[120]))
     with pytest.raises(MespotError, match=what): read_submission(tmp_path/"p.csv", videos)
     with pytest.raises(MespotError, match="cannot be read"): read_submission(tmp_path/"q.csv")
 

@@ -43,7 +43,7 @@ def _checked(values, frames, name):
     _refuse(bad, frames, name, lambda i: f"{values.name} is {values.iloc[i]}, not {HOLDS[kind]}")
     return pd.array(x, dtype="Int64") if kind == "c" else x.astype(np.int64) if kind == "success" else x
 
-# %% ../../nbs/data/action_units.ipynb #6f4b123b
+# %% ../../nbs/data/action_units.ipynb #0530b64c
 def _by_frame(df, n_frames, name):
     "The rows in the order of frames, each frame once, none left out."
     if "frame" in df: df = df.set_index("frame")
@@ -53,23 +53,26 @@ def _by_frame(df, n_frames, name):
     _refuse(df.index.duplicated(), df.index, name, lambda i: "the frame occurs twice; keep one row for each frame, that of one face")
     if n_frames is not None and len(df) != n_frames:
         raise MespotError(f"{name} has {len(df)} rows, but the video has {n_frames} frames; see that both belong to the same recording, and measure all of it again")
-    _refuse(df.index != np.arange(len(df)), np.arange(len(df)), name, lambda i: "there is no row; a frame that was not measured has one too, with success 0 and no action units")
+    _refuse(df.index != np.arange(len(df)), np.arange(len(df)), name,
+            lambda i: "there is no row; a frame that was not measured has one too, with success 0 and no action units")
     return df
 
 def check_au_table(df, n_frames=None, name="the AU table"):
     """A canonical copy of an AU table: index `frame` 0 … n-1; AUxx_r and confidence float64, AUxx_c Int64, success int64; then any other columns.
 
-    `n_frames`: how many frames the video has, if known; `name` opens the messages. MespotError for a column that is not there, a value out of range, a row count that
-    differs from the video's, a frame that occurs twice or is left out, and action units where success is 0."""
-    if missing := [c for c in AU_COLUMNS if c not in df]: raise MespotError(f"{name} has no column {', '.join(missing)}; an AU table has them all, with missing values where unknown")
+    `n_frames`: how many frames the video has, if known; `name` opens the messages. MespotError for a column that is not there, a value out of
+    range, a row count that differs from the video's, a frame that occurs twice or is left out, and action units where success is 0."""
+    if missing := [c for c in AU_COLUMNS if c not in df]:
+        raise MespotError(f"{name} has no column {', '.join(missing)}; an AU table has them all, with missing values where unknown")
     df = _by_frame(df, n_frames, name)
     df = df[[*AU_COLUMNS, *(c for c in df if c not in AU_COLUMNS)]]
     df = df.assign(**{c: _checked(df[c], df.index, name) for c in df if _kind(c)})
     aus = df[[c for c in df if _kind(c) in ("r", "c")]]
-    _refuse((df.success == 0).to_numpy() & aus.notna().any(axis=1).to_numpy(), df.index, name, lambda i: "success is 0, yet there are action units; make them missing")
+    _refuse((df.success == 0).to_numpy() & aus.notna().any(axis=1).to_numpy(), df.index, name,
+            lambda i: "success is 0, yet there are action units; make them missing")
     return df
 
-# %% ../../nbs/data/action_units.ipynb #f2f6cddc
+# %% ../../nbs/data/action_units.ipynb #300a38ce
 class AUTable(NamedTuple):
     "An AU table (`check_au_table`) and what its reader changed or set aside (`mespot.data.tables.Repairs`)."
     table: pd.DataFrame
@@ -79,9 +82,10 @@ class _Notes:
     "Repairs of one file: `note(why, rows, column)` adds an entry for the rows `rows` (bool Series) if there are any."
     def __init__(self, path): self.repairs, self.file = Repairs(), Path(path).name
     def __call__(self, why, rows, column="", now=""):
-        if rows.any(): self.repairs.note(why, self.file, int(rows.index[rows][0]), column=column, was=f"{int(rows.sum())} row{'s'*(int(rows.sum()) > 1)}", now=now)
+        if rows.any():
+            self.repairs.note(why, self.file, int(rows.index[rows][0]), column=column, was=f"{int(rows.sum())} row{'s'*(int(rows.sum()) > 1)}", now=now)
 
-# %% ../../nbs/data/action_units.ipynb #eae97b9a
+# %% ../../nbs/data/action_units.ipynb #4e02864f
 WANTED = re.compile(r"AU\d\d(_[rc])?|frame|face_id|timestamp|confidence|success|FaceScore|Identity|input")
 
 def _read_csv(path):
@@ -90,8 +94,10 @@ def _read_csv(path):
     except FileNotFoundError: raise MespotError(f"there is no file {path}; check the path") from None
     except OSError as e: raise MespotError(f"{path} cannot be opened: {e.strerror}; check its permissions") from e
     except pd.errors.EmptyDataError: raise MespotError(f"{path} is empty; measure the video again") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as e: raise MespotError(f"{path} is no CSV file, or a damaged one ({str(e).strip()}); measure the video again") from e
-    if not isinstance(rows.index, pd.RangeIndex): raise MespotError(f"{path} has more cells in a row than names in its header; measure the video again, or see what wrote this file")
+    except (pd.errors.ParserError, UnicodeDecodeError) as e:
+        raise MespotError(f"{path} is no CSV file, or a damaged one ({str(e).strip()}); measure the video again") from e
+    if not isinstance(rows.index, pd.RangeIndex):
+        raise MespotError(f"{path} has more cells in a row than names in its header; measure the video again, or see what wrote this file")
     return rows.set_axis(rows.columns.str.strip(), axis=1).set_axis(rows.index + 2)
 
 def _need(rows, columns, path, remedy):
@@ -107,7 +113,7 @@ def _as_numbers(rows, columns, notes):
     notes("no frame number: row left out", lost, "frame")
     return rows[~lost].astype({"frame": int})
 
-# %% ../../nbs/data/action_units.ipynb #889b8546
+# %% ../../nbs/data/action_units.ipynb #4ab4b7e8
 def _one_face(rows, face, column, path, notes):
     "One row for each frame: of the face that `column` calls `face`, or, for 'best', the one measured with the most confidence."
     kept = rows
@@ -125,19 +131,21 @@ def _finish(rows, n_frames, path, notes):
     aus = [c for c in rows if _kind(c) in ("r", "c")]
     n = int(rows.frame.max()) + 1 if len(rows) else 0
     if n_frames is not None and n != n_frames:
-        raise MespotError(f"{path} goes up to frame {n} (counted from 1), but the video has {n_frames} frames; see that both belong to the same recording, and measure all of it again")
+        raise MespotError(f"{path} goes up to frame {n} (counted from 1), but the video has {n_frames} frames; "
+                          "see that both belong to the same recording, and measure all of it again")
     found = rows.success == 1
     notes("no face found: action units missing", ~found)
     notes("no value: missing", found & rows[aus].loc[:, rows[aus].notna().any()].isna().any(axis=1))
     table = rows.assign(success=found.astype(int), **rows[aus].where(found)).set_index("frame").reindex(range(n))
     gaps = table.success.isna()
-    if gaps.any(): notes.repairs.note("no row for the frame: missing", notes.file, column="frame", was=f"{int(gaps.sum())} frame{'s'*(int(gaps.sum()) > 1)}, first {gaps.idxmax()}")
+    if gaps.any(): notes.repairs.note("no row for the frame: missing", notes.file, column="frame",
+                                       was=f"{int(gaps.sum())} frame{'s'*(int(gaps.sum()) > 1)}, first {gaps.idxmax()}")
     table["success"] = table.success.fillna(0)
     for c in AU_COLUMNS:
         if c not in table: table[c] = np.nan
     return AUTable(check_au_table(table[[c for c in table if _kind(c)]], n, str(path)), notes.repairs.table())
 
-# %% ../../nbs/data/action_units.ipynb #2b1455ca
+# %% ../../nbs/data/action_units.ipynb #dcc8a734
 def write_openface_csv(table, path, spaces=True, face_id=True, fps=30.):
     """Write an AU table as OpenFace does: frames from 1, zeros where no face was found, values with four decimals.
 
@@ -145,7 +153,8 @@ def write_openface_csv(table, path, spaces=True, face_id=True, fps=30.):
     table = check_au_table(table)
     lost = table.success == 0
     aus = table[[*R_COLUMNS, *C_COLUMNS]].astype(float).mask(lost, 0.)
-    front = pd.DataFrame(dict(frame=table.index + 1, face_id=0, timestamp=(table.index/fps).round(3), confidence=table.confidence.mask(lost, 0.), success=table.success))
+    front = pd.DataFrame(dict(frame=table.index + 1, face_id=0, timestamp=(table.index/fps).round(3),
+                              confidence=table.confidence.mask(lost, 0.), success=table.success))
     out = pd.concat([front if face_id else front.drop(columns="face_id"), aus.set_axis(front.index)], axis=1)
     with atomic_path(path) as part:
         text = out.to_csv(index=False, float_format="%.4f", lineterminator="\n")
@@ -164,31 +173,34 @@ def openface_frames(files):
     place = {f: i for i, f in enumerate(sorted(seen, key=natural_key))}
     return np.array([place[f] for f in seen], np.int64)
 
-# %% ../../nbs/data/action_units.ipynb #f1f41a8c
+# %% ../../nbs/data/action_units.ipynb #3ca24b44
 def read_openface(path,          # OpenFace 2's CSV file, of a video or of a folder of images
                   n_frames=None, # how many frames the video has, if known
                   face="best",   # "best": in each frame the face measured with the most confidence; or a `face_id`
                   files=None):   # names of the images, if OpenFace was given a folder (-fdir); frames are then in natural order
     """OpenFace's action units as an `AUTable`, both dialects; gaze, pose and landmarks are not read.
 
-    Repairs: rows of other faces, rows where no face was found (their zeros become missing), frames without a row, cells that are no number, and rows put in the order of frames.
+    Repairs: rows of other faces, rows where no face was found (their zeros become missing), frames without a row, cells that are no number, and rows put
+    in the order of frames.
     MespotError for a file that is none, a column that is not there, a face that is not there, or a table that ends before or after the video."""
     rows, notes = _read_csv(path), _Notes(path)
     _need(rows, ["frame"], path, "a table of a video has it: run FeatureExtraction, not FaceLandmarkImg")
     _need(rows, ["confidence", "success", *R_COLUMNS, *C_COLUMNS], path, "run OpenFace with all action units (-aus), and keep its columns")
     rows = _as_numbers(rows, ["frame", "confidence", "success", *R_COLUMNS, *C_COLUMNS], notes)
-    if (rows.frame < 1).any(): raise MespotError(f"{path}, row {rows.index[rows.frame < 1][0]}: frame {rows.frame[rows.frame < 1].iloc[0]}, but OpenFace counts from 1; see what wrote this file")
+    if len(low := rows.frame[rows.frame < 1]):
+        raise MespotError(f"{path}, row {low.index[0]}: frame {low.iloc[0]}, but OpenFace counts from 1; see what wrote this file")
     rows = _one_face(rows, face, "face_id", path, notes)
     rows["frame"] -= 1
     if files is not None:
         order = openface_frames(files)
         last = int(rows.frame.max()) + 1 if len(rows) else 0
-        if last != len(order): raise MespotError(f"{path} goes up to frame {last} (counted from 1), but there are {len(order)} images; give the names of the images that OpenFace saw")
+        if last != len(order): raise MespotError(f"{path} goes up to frame {last} (counted from 1), but there are {len(order)} images; "
+                                              "give the names of the images that OpenFace saw")
         notes("images in alphabetical order: row put in its frame's place", rows.frame != order[rows.frame], "frame")
         rows["frame"] = order[rows.frame]
     return _finish(rows, n_frames, path, notes)
 
-# %% ../../nbs/data/action_units.ipynb #f8224f3a
+# %% ../../nbs/data/action_units.ipynb #c133f807
 PYFEAT_AUS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 
 def read_pyfeat(path, n_frames=None, face="best"):
@@ -197,7 +209,8 @@ def read_pyfeat(path, n_frames=None, face="best"):
     AU45 is missing; AU11, AU24, AU28_r and AU43 come as further columns. `face` is "best" or an `Identity`. Repairs and errors as in `read_openface`."""
     rows, notes, aus = _read_csv(path), _Notes(path), [f"AU{a:02d}" for a in PYFEAT_AUS]
     _need(rows, ["frame", "FaceScore", *aus], path, "a table of a video has them: use py-feat's detect(..., data_type='video')")
-    if "input" in rows and rows.input.nunique() > 1: raise MespotError(f"{path} holds rows of {rows.input.nunique()} recordings or images; write a file for each recording")
+    if "input" in rows and rows.input.nunique() > 1:
+        raise MespotError(f"{path} holds rows of {rows.input.nunique()} recordings or images; write a file for each recording")
     rows = _as_numbers(rows, ["frame", "FaceScore", *aus], notes)
     if (out := (rows[aus] < 0).any(axis=1) | (rows[aus] > 1).any(axis=1)).any():
         raise MespotError(f"{path}, row {out.index[out][0]}: an action unit is not from 0 to 1; see what wrote this file")
@@ -213,9 +226,9 @@ def read_pyfaceau(path, n_frames=None):
     rows = _as_numbers(rows, ["frame", "success", *R_COLUMNS], notes).assign(confidence=np.nan)
     return _finish(_one_face(rows, "best", "face_id", path, notes), n_frames, path, notes)
 
-# %% ../../nbs/data/action_units.ipynb #a6e47e3c
+# %% ../../nbs/data/action_units.ipynb #d77df342
 def read_au_table(path, n_frames=None):
-    "The `AUTable` in a CSV file of OpenFace, py-feat, pyfaceau or our own (an AU table written with `to_csv`); MespotError if it is none of them, and as in their readers."
+    "The `AUTable` in a CSV file of OpenFace, py-feat, pyfaceau or our own (written with `to_csv`); MespotError if it is none of them, and as in their readers."
     rows = _read_csv(path)
     if "AU01" in rows: return read_pyfeat(path, n_frames)
     if "AU01_r" in rows and not rows.columns.str.endswith("_c").any(): return read_pyfaceau(path, n_frames)
@@ -224,7 +237,7 @@ def read_au_table(path, n_frames=None):
     _need(rows, ["frame"], path, "write the table with its index")
     return AUTable(check_au_table(rows, n_frames, str(path)), Repairs().table())
 
-# %% ../../nbs/data/action_units.ipynb #1b19a540
+# %% ../../nbs/data/action_units.ipynb #5f827471
 def _run(tool, video, out, measure):
     "The CSV file that `measure(video, csv)` writes for `video`, in the folder `out`; MespotError if it fails or writes none."
     video, out = Path(video), Path(out)
@@ -239,23 +252,28 @@ def _run(tool, video, out, measure):
 def run_openface(video, out, binary=None):
     """Measure a video file or a folder of images with OpenFace; the path of the CSV file in the folder `out`.
 
-    `binary`: OpenFace's FeatureExtraction, found on the PATH if not given. For a folder, read the table with `files`. MespotError if it is not installed or fails."""
+    `binary`: OpenFace's FeatureExtraction, found on the PATH if not given. For a folder, read the table with `files`. MespotError if it is not
+    installed or fails."""
     program = shutil.which(binary or "FeatureExtraction")
-    if not program: raise MespotError(f"{binary or 'FeatureExtraction'} was not found; install OpenFace 2.2 (github.com/TadasBaltrusaitis/OpenFace) and put its programs on the PATH")
+    if not program:
+        raise MespotError(f"{binary or 'FeatureExtraction'} was not found; install OpenFace 2.2 (github.com/TadasBaltrusaitis/OpenFace) and put its programs on the PATH")
     def measure(video, part):
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run([program, "-fdir" if video.is_dir() else "-f", str(video), "-out_dir", folder, "-of", "table", "-aus"], capture_output=True, text=True, errors="replace")
-            if done.returncode: raise MespotError(f"FeatureExtraction failed on {video} (exit {done.returncode}): {((done.stderr or done.stdout).strip().splitlines() or ['it said nothing'])[-1]}")
+            command = [program, "-fdir" if video.is_dir() else "-f", str(video), "-out_dir", folder, "-of", "table", "-aus"]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+            if done.returncode: raise MespotError(f"FeatureExtraction failed on {video} (exit {done.returncode}): {said[-1]}")
             if (table := Path(folder)/"table.csv").exists(): shutil.move(table, part)
     return _run("FeatureExtraction", video, out, measure)
 
-# %% ../../nbs/data/action_units.ipynb #6c423948
+# %% ../../nbs/data/action_units.ipynb #ca26c737
 def _module(name, package):
     try: return import_module(name)
-    except ImportError as e: raise MespotError(f"{package} is not installed, or not whole ({e}): pip install {package}, in an environment of its own if it asks for other versions") from e
+    except ImportError as e:
+        raise MespotError(f"{package} is not installed, or not whole ({e}): pip install {package}, in an environment of its own if it asks for other versions") from e
 
 def run_pyfeat(video, out):
-    "Measure a video file with py-feat 2; the path of its CSV file in the folder `out`. Rows are written as they come, so memory stays small. MespotError as in `run_openface`."
+    "Measure a video file with py-feat 2; the path of its CSV file in the folder `out`. Rows are written as they come. MespotError as in `run_openface`."
     feat = _module("feat", "py-feat")
     return _run("py-feat", video, out, lambda video, part: feat.Detectorv1().detect(str(video), data_type="video", save=str(part), progress_bar=False))
 

@@ -35,7 +35,7 @@ def _print(table, title="", rows=None):
     for line in zip(*columns): print("  " + "  ".join(t.rjust(w) if r else t.ljust(w) for (t, _), w, r in zip(line, wide, right)).rstrip())
     if len(shown) < len(table): print(f"  … and {len(table) - len(shown)} more")
 
-# %% ../../nbs/kit/data_cli.ipynb #215e964c
+# %% ../../nbs/kit/data_cli.ipynb #304218f7
 @data.command("list")
 def list_sets():
     "List the data sets that the manifest knows, and where they were found here."
@@ -47,7 +47,7 @@ def list_sets():
         try: root = data_root(name)
         except MespotError as e: root = f"! {e}"
         here = "built in" if name.startswith("phantom-") else "fetched when needed" if name == "open-clips" else root
-        rows.append(dict(name=name, kind=known.kind, title=known.title, here=here or "", prepared="yes" if (cache_dir()/"prepared"/name/"videos.csv").exists() else ""))
+        rows.append(dict(name=name, kind=known.kind, title=known.title, here=str(here or ""), prepared="yes" if (cache_dir()/"prepared"/name/"videos.csv").exists() else ""))
     _print(pd.DataFrame(rows))
 
 # %% ../../nbs/kit/data_cli.ipynb #a3d4fc95
@@ -137,7 +137,7 @@ def prepare(name: NAME, root: ROOT = None,
     print(f"\nprepared: {folder}")
     raise typer.Exit(1 if len(failed) else 0)
 
-# %% ../../nbs/kit/data_cli.ipynb #822fc6a4
+# %% ../../nbs/kit/data_cli.ipynb #e8b62612
 LAYOUTS = {"samm-lv": "export_long", "cas-me2": "export_long", "samm": "export_clips", "casme2": "export_clips", "smic": "export_clips",
            "ck-plus": "export_expressions", "mug": "export_expressions", "fer2013": "export_expressions", "kdef": "export_expressions"}
 
@@ -148,18 +148,21 @@ def export_phantom(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A
                    seed: Annotated[int, typer.Option(help="Another number gives other people.")] = 0,
                    subjects: Annotated[Optional[int], typer.Option(help="Number of people (default: the preset's).")] = None,
                    seconds: Annotated[Optional[float], typer.Option(help="Length of a video (default: the preset's).")] = None,
+                   fps: Annotated[Optional[float], typer.Option(help="Frames per second (default: those of the layout).")] = None,
                    view: Annotated[str, typer.Option(help="camera (640x480, to be aligned) or aligned (112x112, quick to write).")] = "camera",
                    quirks: Annotated[bool, typer.Option("--quirks/--no-quirks", help="With the accidents of the real spreadsheets, or without.")] = True,
-                   workers: Annotated[int, typer.Option(metavar="N", help="Processes.")] = 1):
+                   workers: Annotated[Optional[int], typer.Option(metavar="N", help="Processes (default: as many as processors).")] = None):
     "Write a phantom out in the exact layout of a licensed data set."
+    import os
     from importlib import import_module
+    from mespot.data.manifest import entry
     from mespot.data.phantom import phantom
     key = layout.lower().replace("_", "-")
     if key not in LAYOUTS: raise MespotError(f"a phantom cannot be written as {layout!r}; choose one of {', '.join(LAYOUTS)}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())): raise MespotError(f"{folder} is there already and not empty; name a new folder")
-    changes = {k: v for k, v in dict(subjects=subjects, seconds=seconds).items() if v is not None}
+    changes = {k: v for k, v in dict(subjects=subjects, seconds=seconds, fps=fps or entry(key).fps).items() if v is not None}
     write = getattr(import_module(f"mespot.data.{LAYOUTS[key]}"), f"write_{key.replace('-', '_')}")
-    written = write(phantom(preset, seed, **changes), folder, quirks=quirks, view=view, workers=workers, progress=True)
+    written = write(phantom(preset, seed, **changes), folder, quirks=quirks, view=view, workers=workers or os.cpu_count(), progress=True)
     n = len(written.videos) if hasattr(written, "videos") else len(written.images)
     print(f"{n} {'videos' if hasattr(written, 'videos') else 'pictures'} of phantom {preset} as {key}: {folder}")
     print(f"next: mespot data check {key} --root {folder}")

@@ -17,7 +17,7 @@ from ..core import MespotError
 from .spotter import Block, fold_batch_norm
 from ..signal.lcn import lcn_torch
 
-# %% ../../nbs/nets/au_meter.ipynb #c04b23aa
+# %% ../../nbs/nets/au_meter.ipynb #57ce1e7f
 SIDE = 112
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class AUMeterConfig:
 
     def __post_init__(self):
         for f in ("channels", "kernels", "aus"): object.__setattr__(self, f, tuple(getattr(self, f)))
-        if not len(self.channels) == len(self.kernels) > 0: raise MespotError(f"channels {self.channels} and kernels {self.kernels} must be equally many; give each block one of each")
+        if not len(self.channels) == len(self.kernels) > 0:
+            raise MespotError(f"channels {self.channels} and kernels {self.kernels} must be equally many; give each block one of each")
 
 class AUMeter(nn.Module):
     "The AU meter: x (B, 2, 112, 112), a normalised view and its difference from the neutral one, -> intensities (B, len(aus)) on the scale 0–5, not clipped."
@@ -43,13 +44,13 @@ class AUMeter(nn.Module):
 
     def forward(self, x): return self.head(self.blocks(x).flatten(1))           # (B, 2, 112, 112) -> (B, C, 7, 7) -> (B, len(aus))
 
-# %% ../../nbs/nets/au_meter.ipynb #d80499a6
+# %% ../../nbs/nets/au_meter.ipynb #b8085f84
 def normalised(frames):
     "Views (n, 112, 112) uint8, as an array, local contrast normalised: a tensor (n, 112, 112) float32."
     return lcn_torch(torch.from_numpy(np.ascontiguousarray(frames)).float().div_(255))
 
 def neutral_view(frames, ok=None, sample=64):
-    "The median of `sample` views spread evenly over those of `frames` (n, 112, 112) uint8 that are `ok`, normalised: a tensor (112, 112). The person at rest, if most of the video is."
+    "The median (112, 112) of `sample` normalised views spread evenly over those of `frames` (n, 112, 112) uint8 that are `ok`: the person at rest, if most of the video is."
     rows = np.arange(len(frames)) if ok is None else np.flatnonzero(ok)
     return normalised(frames[rows[np.unique(np.linspace(0, len(rows) - 1, sample).round().astype(int))]]).quantile(.5, dim=0)
 
@@ -58,7 +59,7 @@ def meter_input(frames, neutral):
     g = normalised(frames)
     return torch.stack([g, g - neutral], 1).contiguous(memory_format=torch.channels_last)
 
-# %% ../../nbs/nets/au_meter.ipynb #2f1b0684
+# %% ../../nbs/nets/au_meter.ipynb #1ee93363
 @torch.inference_mode()
 def measure_frames(model, frames, ok=None, batch=8):
     """Intensities (n, len(aus)) float32, 0–5, of every action unit in the order of `model.config.aus`; NaN where `ok` (n,) bool says that there is no face.
@@ -66,7 +67,8 @@ def measure_frames(model, frames, ok=None, batch=8):
     `frames` (n, 112, 112) uint8: the aligned views of one person, an array or a memory map. MespotError for another shape or type."""
     shape, dtype = getattr(frames, "shape", ()), getattr(frames, "dtype", None)
     if len(shape) != 3 or shape[1:] != (SIDE, SIDE) or dtype != np.uint8:
-        raise MespotError(f"frames must be an array (n, {SIDE}, {SIDE}) of uint8 grey values, not {dtype} of shape {tuple(shape)}; align the video first (mespot.data.frames)")
+        raise MespotError(f"frames must be an array (n, {SIDE}, {SIDE}) of uint8 grey values, not {dtype} of shape {tuple(shape)}; "
+                          "align the video first (mespot.data.frames)")
     ok = np.ones(len(frames), bool) if ok is None else np.asarray(ok, bool)
     if ok.shape != shape[:1]: raise MespotError(f"the mask of usable frames has shape {ok.shape}, but there are {shape[0]} frames")
     out, usable = np.full((len(frames), len(model.config.aus)), np.nan, np.float32), np.flatnonzero(ok)

@@ -1,4 +1,5 @@
 "What OpenFace 2 writes of a small recording, for tests of those who read it; and a program that can stand in for FeatureExtraction."
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,6 @@ from skimage import data
 
 from mespot.data.openface import OPENFACE_EYES
 from mespot.data.registration import similarity, take_view
-from mespot.data.video import natural_key
 
 ASTRONAUT = data.astronaut()
 EYES = np.array([[203., 101], [246.5, 103.3]])                        # seen by eye, in the picture
@@ -56,29 +56,25 @@ def write_output(folder, name, frames, lost=(), faces=(0,), spaces=True, face_id
     return folder/f"{name}.csv"
 
 
-def install(folder, monkeypatch, extra=""):
-    "Put a stand-in for FeatureExtraction into `folder` and on the PATH; `extra` is code that it runs last."
-    folder = Path(folder)
-    folder.mkdir(exist_ok=True)
-    program = folder/"FeatureExtraction"
-    here = Path(__file__).parent
-    program.write_text(f"#!{sys.executable}\nimport sys\nsys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]\nimport openface_output\nopenface_output.main(sys.argv[1:])\n{extra}\n")
+PROGRAM = """#!{python}
+import json, pathlib, shutil, sys
+args, recorded = sys.argv[1:], pathlib.Path({recorded!r})
+(recorded/"args.json").write_text(json.dumps(args))
+out, name = pathlib.Path(args[args.index("-out_dir") + 1]), pathlib.Path(args[args.index("-of") + 1]).stem
+shutil.copy(recorded/"recorded.csv", out/(name + ".csv"))
+shutil.copytree(recorded/"recorded_aligned", out/(name + "_aligned"))
+(out/(name + "_of_details.txt")).write_text("Input:" + args[1])
+{extra}
+"""
+
+
+def install(folder, monkeypatch, frames, extra="", **how):
+    """Put a stand-in for FeatureExtraction into `folder` and on the PATH; returns a function that tells what it was given when it ran last.
+
+    It writes what `write_output` makes of `frames`, under the name it is given, and then runs the code `extra`."""
+    write_output(folder, "recorded", frames, **how)
+    program = Path(folder)/"FeatureExtraction"
+    program.write_text(PROGRAM.format(python=sys.executable, recorded=str(folder), extra=extra))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    return program
-
-
-def main(args):
-    "Do as FeatureExtraction does; a folder's images must be named by their frame, and of a video the frames are counted."
-    given = {a: b for a, b in zip(args, args[1:]) if a.startswith("-") and not b.startswith("-")}
-    assert {"-2Dfp", "-pdmparams", "-aus", "-simalign", "-nomask", "-g"} <= set(args) and given["-simsize"] == "112" and given["-simscale"] == "0.7", args
-    if "-fdir" in given:
-        names = sorted(p.name for p in Path(given["-fdir"]).iterdir() if p.suffix in (".jpg", ".jpeg", ".png", ".bmp"))
-        order = sorted(names, key=natural_key)
-        frames = [order.index(n) for n in names]
-    else:
-        video, frames = cv2.VideoCapture(given["-f"]), []
-        while video.grab(): frames.append(len(frames))
-    if not frames: sys.exit("ERROR: could not open the input")
-    write_output(given["-out_dir"], str(Path(given["-of"]).with_suffix("")), frames, colour=False, kind=given["-format_aligned"])
-    (Path(given["-out_dir"])/"x_of_details.txt").write_text("Input:x\n")
+    return lambda: json.loads((Path(folder)/"args.json").read_text())

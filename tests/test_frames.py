@@ -1,8 +1,12 @@
+import errno
 import json
 import os
 import pickle
+import resource
+import signal
 import subprocess
 import sys
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -10,9 +14,10 @@ import pytest
 from hypothesis import given, strategies as st
 from skimage import data
 
-from mespot.core import MespotError
-from mespot.data import faces
-from mespot.data.frames import frame_store, missing_runs, ok_mask, open_store, store_frames
+import openface_output
+from mespot.core import MespotError, atomic_path
+from mespot.data import faces, frames
+from mespot.data.frames import _build, frame_store, missing_runs, ok_mask, open_store, store_frames, sweep
 
 GREY = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY)
 
@@ -160,3 +165,189 @@ def test_says_what_made_it(tmp_path):
     source = meta["made_by"]["source"]
     assert source["bytes"] == clip.stat().st_size and source["modified"] == clip.stat().st_mtime_ns and source["path"] == str(clip.resolve())
     assert meta["made_by"]["version"] == faces.VERSION and meta["made_by"]["settings"] == dict(fps=None, bridge=.25)
+
+
+# other aligners
+
+def aligned_images(folder, n=6):
+    folder.mkdir()
+    for i in range(n): cv2.imwrite(str(folder/f"img{i + 1}.png"), np.full((112, 112), 20*i, np.uint8))
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:dlib's 68-point model")
+def test_landmarks_lie_beside_the_store(tmp_path):
+    clip = write_clip(tmp_path/"a.avi", 8, gap=[3])
+    store = frame_store(clip, folder=tmp_path/"s", progress=False, aligner="dlib68", boxes=1)
+    assert store.landmarks.shape == (8, 68, 2) and store.landmarks.dtype == np.float32 and isinstance(store.landmarks, np.memmap)
+    assert np.flatnonzero(np.isnan(store.landmarks).any((1, 2))).tolist() == [3] == np.flatnonzero(~store.ok).tolist()
+    assert np.abs(store.landmarks[0, 36:48].mean(0) - (56, 42)).max() < 2 and store.map is None
+    assert store.meta["made_by"]["aligner"] == "dlib68" and store.meta["made_by"]["settings"] == dict(fps=None, bridge=.25, boxes=1)
+    assert pickle.loads(pickle.dumps(store)).landmarks is not None
+    (store.path.with_name(store.path.stem + ".landmarks.npy")).unlink()
+    with pytest.raises(MespotError, match="make it again"): open_store(store.path)
+    two = frame_store(clip, folder=tmp_path/"s", progress=False, aligner="dlib68", boxes=2)
+    assert not np.array_equal(two.landmarks[0], store.landmarks[0])
+    plain = frame_store(clip, folder=tmp_path/"s", progress=False)                        # the same name, another aligner
+    assert plain.landmarks is None and plain.meta["made_by"]["aligner"] == "opencv" and len(list((tmp_path/"s").iterdir())) == 3
+
+
+def test_landmarks_that_begin_late(tmp_path):
+    def rows():
+        for i in range(5): yield np.full((112, 112), i, np.uint8), np.eye(2, 3), i > 1, np.full((68, 2), i) if i > 1 else None
+    _build(tmp_path/"a.npy", rows(), 30, {})
+    store = open_store(tmp_path/"a.npy")
+    assert store.landmarks[:, 5, 0].tolist()[2:] == [2, 3, 4] and np.isnan(store.landmarks[:2]).all() and store.frames[:, 0, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_ready_made_pictures(tmp_path):
+    clip = aligned_images(tmp_path/"clip", 12)
+    store = frame_store(clip, 25, folder=tmp_path/"s", progress=False, aligner="none", name="006_1")
+    assert store.path == tmp_path/"s"/"006_1.npy" and store.frames[:, 0, 0].tolist() == [20*i for i in range(12)] and store.ok.all()
+    assert store.meta["made_by"]["settings"] == dict(fps=25) and store.landmarks is None
+    frame_store(write_clip(tmp_path/"a.avi", 3), folder=tmp_path/"s", progress=False, name="006_2")
+    assert sorted(p.name for p in (tmp_path/"s").glob("*.json")) == ["006_1.json", "006_2.json"]
+    with pytest.raises(MespotError, match="frame 0 of .*a.avi is 320x240 pixels"): frame_store(tmp_path/"a.avi", folder=tmp_path/"s", progress=False, aligner="none")
+    with pytest.raises(MespotError, match="no aligner 'mtcnn'"): frame_store(clip, aligner="mtcnn")
+    with pytest.raises(MespotError, match="none has no setting boxes"): frame_store(clip, aligner="none", boxes=3)
+
+
+def test_openface_store_keeps_the_map(tmp_path):
+    (tmp_path/"clip").mkdir()
+    for i in range(4): cv2.imwrite(str(tmp_path/"clip"/f"img{i:03}.png"), openface_output.source(i)[..., ::-1])
+    csv = openface_output.write_output(tmp_path/"of", "006_1", range(4), lost=[1])
+    def make(): return frame_store(tmp_path/"clip", 25, folder=tmp_path/"s", progress=False, aligner="openface", name="006_1", output=tmp_path/"of")
+    store = make()
+    assert store.ok.tolist() == [True, False, True, True] and store.frames[3, 3, 3] == openface_output.mark(3) and np.isnan(store.landmarks[1]).all()
+    assert sorted(p.name for p in (tmp_path/"s").iterdir()) == ["006_1.json", "006_1.landmarks.npy", "006_1.map.csv", "006_1.npy", "006_1.transforms.npy"]
+    assert store.map.frame.tolist() == [0, 1, 2, 3] and store.map.row.tolist() == [2, 3, 4, 5] and store.map.success.tolist() == [True, False, True, True]
+    assert store.map.file[2] == "frame_det_00_000003.bmp" and store.map.image[2] == "img002.png"
+    made = store.path.stat().st_mtime_ns
+    assert make().path.stat().st_mtime_ns == made
+    os.utime(csv, ns=(10**18, 10**18))                                # measured again
+    assert make().path.stat().st_mtime_ns != made
+    store_frames("006_1", views(4), 4, 25, {}, tmp_path/"s")
+    assert sorted(p.suffix for p in (tmp_path/"s").iterdir()) == [".json", ".npy", ".npy"]
+
+
+def test_ticks_add_up(tmp_path):
+    clip, ticks = aligned_images(tmp_path/"clip", 9), []
+    for _ in range(2):                                                # made, then kept
+        ticks.clear()
+        frame_store(clip, 25, folder=tmp_path/"s", progress=False, aligner="none", tick=ticks.append)
+        assert sum(ticks) == 9
+
+
+# what can go wrong
+
+def fork(job):
+    "Run `job` in a copy of this process; how it ended."
+    if pid := os.fork(): return os.waitpid(pid, 0)[1]
+    try: job()
+    finally: os._exit(0)
+
+
+def test_killed_at_any_moment(tmp_path):
+    "Whenever a process is killed while it replaces a store, what can be opened is all old or all new."
+    def shades(grey): return (np.full((112, 112), grey, np.uint8) for _ in range(3))
+    def replace(kill_at):
+        calls = 0
+        def dying(real):
+            def call(*args, **kwargs):
+                nonlocal calls
+                calls += 1
+                if calls == kill_at: os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args, **kwargs)
+            return call
+        frames.os.replace = dying(os.replace)
+        type(tmp_path).unlink = dying(type(tmp_path).unlink)
+        store_frames("a", shades(9), 3, 30, dict(version=9), tmp_path)
+    seen, at, ended = set(), 0, signal.SIGKILL
+    while ended:
+        store_frames("a", shades(1), 3, 30, dict(version=1), tmp_path)
+        at += 1
+        ended = fork(lambda: replace(at))
+        try: store = open_store(tmp_path/"a.npy")
+        except MespotError: seen.add(None)
+        else:
+            version = store.meta["made_by"]["version"]
+            assert (store.frames == version).all()
+            seen.add(version)
+        assert sweep(tmp_path) if ended else not sweep(tmp_path)
+        assert all(p.name.startswith("a.") for p in tmp_path.iterdir())
+    assert at > 4 and seen == {None, 1, 9}
+
+
+def test_another_process_was_faster(tmp_path):
+    def rows():
+        for view in views(3): yield view, np.eye(2, 3), True, None
+        assert fork(lambda: store_frames("a", views(3), 3, 30, dict(a=1), tmp_path)) == 0     # meanwhile
+        made.append((tmp_path/"a.npy").stat().st_ino)
+    made = []
+    _build(tmp_path/"a.npy", rows(), 30, dict(a=1))
+    assert (tmp_path/"a.npy").stat().st_ino == made[0] and open_store(tmp_path/"a.npy").n_frames == 3
+
+
+def test_file_size_limit(tmp_path):
+    def job():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try: store_frames("a", views(30), 30, 30, {}, tmp_path/"s")
+        except MespotError as e: (tmp_path/"said").write_text(str(e))
+    assert fork(job) == 0
+    assert f"the frame store {tmp_path}/s/a.npy cannot be written: it is larger than files may be here" in (tmp_path/"said").read_text()
+    assert not list((tmp_path/"s").iterdir())
+    assert store_frames("a", views(30), 30, 30, {}, tmp_path/"s").n_frames == 30
+
+
+@pytest.mark.parametrize("number, remedy", [(errno.ENOSPC, "the disk is full; free some space"), (errno.EDQUOT, "your quota is used up"),
+                                            (errno.EACCES, "no permission to write"), (errno.EROFS, "read-only"), (errno.EIO, os.strerror(errno.EIO))])
+def test_trouble_with_the_disk(tmp_path, monkeypatch, number, remedy):
+    store_frames("a", views(3), 3, 30, dict(version=1), tmp_path)
+    def fail(*args, **kwargs): raise OSError(number, os.strerror(number))
+    with monkeypatch.context() as m:
+        m.setattr(np.lib.format, "write_array_header_1_0", fail)
+        with pytest.raises(MespotError, match=rf"the frame store .*a\.npy cannot be written: .*{remedy}.*run it again"): store_frames("a", views(3), 3, 30, {}, tmp_path)
+    assert open_store(tmp_path/"a.npy").meta["made_by"] == dict(version=1) and len(list(tmp_path.iterdir())) == 3
+
+
+def test_no_folder_to_write_to(tmp_path):
+    (tmp_path/"file").write_text("")
+    with pytest.raises(MespotError, match="cannot be written"): store_frames("a", views(3), 3, 30, {}, tmp_path/"file"/"s")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(MespotError, match="no permission to write"): store_frames("a", views(3), 3, 30, {}, tmp_path)
+
+
+def test_trouble_with_reading_is_told_as_such(tmp_path):
+    def broken():
+        yield from views(2)
+        open(tmp_path/"img3.jpg")
+    with pytest.raises(MespotError, match="img3.jpg cannot be read: No such file"): store_frames("a", broken(), 3, 30, {}, tmp_path)
+
+
+def test_sweep(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path/f".b.{gone.pid}.tmp").mkdir()
+    (tmp_path/f".b.{gone.pid}.tmp"/"b.npy").write_text("half")
+    left = {f".a.transforms.{gone.pid}.tmp.npy", f".b.{gone.pid}.tmp"}
+    kept = {f".c.{os.getpid()}.tmp.npy", ".hidden", "d.npy", f"e.{gone.pid}.tmp.npy", ".f.tmp.npy", f".g.{gone.pid}.tmpx"}
+    for name in kept | {f".a.transforms.{gone.pid}.tmp.npy"}: (tmp_path/name).touch()
+    with atomic_path(tmp_path/"mine.csv") as mine:
+        mine.touch()
+        assert {p.name for p in sweep(tmp_path)} == left
+    assert {p.name for p in tmp_path.iterdir()} == kept | {"mine.csv"} and not sweep(tmp_path)
+
+
+def test_memory_does_not_grow_with_the_video(tmp_path):
+    points = np.zeros((68, 2), np.float32)
+    def peak(n):
+        tracemalloc.start()
+        _build(tmp_path/f"{n}.npy", ((np.zeros((112, 112), np.uint8), np.eye(2, 3), True, points) for _ in range(n)), 200, {})
+        try: return tracemalloc.get_traced_memory()[1]
+        finally: tracemalloc.stop()
+    peak(10)
+    assert peak(3000) - peak(300) < 2700*48                           # bytes: a frame is 12,544, its landmarks 544

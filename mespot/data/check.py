@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['is_whole', 'damaged_images', 'missing_files', 'found_counts', 'found_classes', 'compare', 'Check', 'check']
 
-# %% ../../nbs/data/check.ipynb #e857fcd4
+# %% ../../nbs/data/check.ipynb #bfb24845
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def is_whole(path):
     if head[:2] == b"BM": return size >= int.from_bytes(head[2:6], "little") > 54
     return size > 0 and Path(path).suffix.lower() in (".tif", ".tiff")
 
-# %% ../../nbs/data/check.ipynb #10ebc0f8
+# %% ../../nbs/data/check.ipynb #ec961c48
 def damaged_images(videos, deep=False):
     """The image files of `videos` (with `path`, folders) that are empty, cut short or no images: DataFrame of video, file, problem.
 
@@ -41,7 +42,8 @@ def damaged_images(videos, deep=False):
     for video, path in zip(videos.video, videos.path):
         if not Path(path).is_dir(): continue
         files = numbered_images(path)[1]
-        empty = {f for f in files if f.stat().st_size == 0}
+        if not files: continue
+        empty = {f for f in files if os.stat(f).st_size == 0}
         rows += [(video, f.name, "empty") for f in sorted(empty)]
         for f in files if deep else dict.fromkeys(files[i] for i in (0, len(files)//2, -1)):
             if f in empty: continue

@@ -7,7 +7,7 @@ __all__ = ['CAS_ME2_FOLDERS', 'INTERVAL', 'PARTS', 'TASKS', 'SHORT', 'newest_wor
            'place_rows', 'read_samm_lv', 'read_samm_synth', 'read_cas_me2', 'read_cas_me3', 'read_megc_unseen',
            'write_submission', 'read_submission']
 
-# %% ../../nbs/data/long_videos.ipynb #9b6cc892
+# %% ../../nbs/data/long_videos.ipynb #082201f0
 import csv, re
 from os import scandir
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..core import MespotError, atomic_path
 from .clips import emotion_name
-from .tables import DataSet, Repairs, as_text, below_header, numbered_images, place_interval, read_sheet
+from .tables import DataSet, Repairs, as_text, below_header, frame_numbers, place_interval, read_sheet
 from .video import IMAGES, natural_key
 from ..measure.intervals import KINDS, check_annotations, check_predictions, check_videos
 
@@ -73,7 +73,7 @@ def folders_like(root, pattern, home=None, depth=8):
     at_home = [(m, path) for m, path in found if home and home.casefold() in m.string.casefold().split("/")[:-1]]
     return sorted(at_home or found, key=lambda x: natural_key(x[0].string))
 
-# %% ../../nbs/data/long_videos.ipynb #6421c92a
+# %% ../../nbs/data/long_videos.ipynb #3f5f676a
 def _odd_numbers(n):
     "What is odd about the numbers (n,) of frames: (why, was) of each."
     steps = np.diff(n)
@@ -92,7 +92,7 @@ def list_videos(found, # dicts of video, subject, fps, path (a folder)
     for v in sorted(found, key=lambda v: natural_key(v["video"])):
         video, path = v["video"], v["path"]
         if video in paths: raise MespotError(f"the video {video} is there twice, in {paths[video]} and in {path}; name a folder that holds only one of them")
-        paths[video], numbers[video] = path, (n := numbered_images(path)[0])
+        paths[video], numbers[video] = path, (n := frame_numbers(path))
         odd = _odd_numbers(n) if len(n) else [("folder without images: left out", path.name)]
         for why, was in odd: log.note(why, subject=v["subject"], video=video, column="frames", was=was, now=f"{len(n)} frames" if len(n) else "")
         if len(n): rows.append(dict(video=video, subject=v["subject"], fps=v["fps"], n_frames=len(n), path=str(path)))

@@ -20,7 +20,7 @@ from .faces import to_grey
 from .registration import VIEW, move, similarity
 from .video import natural_key, read_image
 
-# %% ../../nbs/data/openface.ipynb #8f00e960
+# %% ../../nbs/data/openface.ipynb #8e3b46d8
 POINTS = [f"{c}_{i}" for c in "xy" for i in range(68)]
 
 def _read_csv(path):
@@ -32,12 +32,12 @@ def _read_csv(path):
         raise MespotError(f"{path} is no table of OpenFace, or a damaged one ({str(e).strip()}); run OpenFace on the video again") from e
     rows.columns = rows.columns.str.strip()
     if missing := [c for c in ("frame", "success") if c not in rows]: raise MespotError(f"{path} has no column {', '.join(missing)}; it is not what OpenFace 2 writes")
-    rows = rows.assign(face_id=rows["face_id"] if "face_id" in rows else 0).set_axis(rows.index + 2)
-    numbers = rows[[c for c in rows if c != "frame"]].apply(pd.to_numeric, errors="coerce").astype(np.float32)
+    rows = rows.set_axis(rows.index + 2)
+    numbers = rows.apply(pd.to_numeric, errors="coerce").astype(np.float32).copy()
     frame = pd.to_numeric(rows.frame, errors="coerce")
     if (bad := ~((frame >= 1) & (frame == frame.round()))).any():
         raise MespotError(f"{path}, row {bad.idxmax()}: frame is {rows.frame[bad.idxmax()]}; OpenFace counts frames 1, 2, 3, …")
-    return numbers.assign(frame=frame.astype(int), face_id=numbers.face_id.fillna(0).astype(int))
+    return numbers.assign(frame=frame.astype(int), face_id=numbers.face_id.fillna(0).astype(int) if "face_id" in numbers else 0)
 
 # %% ../../nbs/data/openface.ipynb #166e9c07
 def openface_images(path):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ROW', 'PER_FRAME', 'TEXT', 'Preparation', 'prepared_folder', 'prepare', 'Prepared', 'open_prepared']
 
-# %% ../../nbs/data/prepare.ipynb #f6555a5b
-import json, multiprocessing as mp, os, shutil, signal, threading, time
+# %% ../../nbs/data/prepare.ipynb #d2acade4
+import json, multiprocessing as mp, os, shutil, signal, threading, time, warnings
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,29 +19,32 @@ from tqdm.auto import tqdm
 
 from ..core import MespotError, atomic_path, cache_dir, one_thread
 from .action_units import read_au_table, read_openface
+from .alignment import settings_of
 from .au_meter import METER, meter
 from .frames import frame_store, open_store, sweep
+from .landmarks import detect_face
 from .tables import DataSet
 from ..measure.intervals import check_annotations, check_videos
 
-# %% ../../nbs/data/prepare.ipynb #4c60e42a
+# %% ../../nbs/data/prepare.ipynb #77901986
 @dataclass(frozen=True)
 class Preparation:
     """How videos are prepared.
 
-    aligner: "opencv", "dlib68", "openface" or "none" (see `mespot.data.alignment`). bridge: gaps without a face up to this long (seconds) are bridged. openface: folder
-    with OpenFace's output, <video>.csv and <video>_aligned, for that aligner or for action units. aus: where the action units come from: "meter" (our own; for the
-    phantom), "openface" (the CSV files in `openface`) or "none"."""
+    aligner: "opencv", "dlib68", "openface" or "none" (see `mespot.data.alignment`). bridge: gaps without a face up to this long (seconds) are bridged, by the first two.
+    openface: folder with OpenFace's output, <video>.csv and <video>_aligned, for that aligner or for action units; without it that aligner runs OpenFace. aus: where
+    the action units come from: "meter" (our own; for the phantom), "openface" (those CSV files) or "none"."""
     aligner: str = "opencv"
     bridge: float = .25
     openface: str | None = None
     aus: str = "meter"
 
     def __post_init__(self):
+        settings_of(self.aligner)
         if self.aus not in ("meter", "openface", "none"): raise MespotError(f"action units cannot come from '{self.aus}'; choose meter, openface or none")
-        if self.aus == "openface" and not self.openface: raise MespotError("action units from OpenFace need the folder of its output: openface=...")
+        if self.aus == "openface" and not (self.openface or self.aligner == "openface"): raise MespotError("action units from OpenFace need the folder of its output: openface=...")
 
-# %% ../../nbs/data/prepare.ipynb #553bf2b5
+# %% ../../nbs/data/prepare.ipynb #a54bb41b
 def _note(path):
     "The note beside a result, {} if there is none or it is damaged."
     try: return json.loads(path.read_text())
@@ -51,19 +54,24 @@ def _stat(path):
     s = path.stat()
     return dict(path=str(path), bytes=s.st_size, modified=s.st_mtime_ns)
 
-def _keep_aus(store, how, folder):
-    "Make, or keep, the action-unit table of one video: aus/<video>.csv, and a note of what made it, written last."
-    video = store.path.stem
-    path, note, source = folder/"aus"/f"{video}.csv", folder/"aus"/f"{video}.json", Path(how.openface or ".")/f"{video}.csv"
-    if how.aus == "openface" and not source.exists(): raise MespotError(f"there is no {source}; run OpenFace on this video, or prepare with other action units")
-    made_by = dict(frames=store.meta["made_by"], meter=METER) if how.aus == "meter" else dict(openface=_stat(source))
+def _openface_table(store, how):
+    "OpenFace's table of one video: the one it was aligned by, or <video>.csv in the folder that is named."
+    path = Path(store.meta["made_by"]["settings"]["output"]) if how.aligner == "openface" else Path(how.openface)/f"{store.path.stem}.csv"
+    if not path.exists(): raise MespotError(f"there is no {path}; run OpenFace on this video, or prepare with other action units")
+    return path
+
+def _keep_aus(store, video, how, folder):
+    "Make, or keep, the action-unit table of one `video` (its path): aus/<its id>.csv, and a note of what made it, written last."
+    path, note, ours = folder/"aus"/f"{store.path.stem}.csv", folder/"aus"/f"{store.path.stem}.json", how.aus == "meter"
+    made_by = dict(frames=store.meta["made_by"], meter=METER) if ours else dict(openface=_stat(_openface_table(store, how)))
     if path.exists() and _note(note) == json.loads(json.dumps(made_by)): return
-    table = meter(store.frames, store.ok, quiet=True) if how.aus == "meter" else read_openface(source, store.n_frames).table
+    images = [p.name for p in Path(video).iterdir()] if Path(video).is_dir() else None
+    table = meter(store.frames, store.ok, quiet=True) if ours else read_openface(_openface_table(store, how), store.n_frames, files=images).table
     note.unlink(missing_ok=True)
     with atomic_path(path) as part: table.round(4).to_csv(part)
     with atomic_path(note) as part: part.write_text(json.dumps(made_by))
 
-# %% ../../nbs/data/prepare.ipynb #6153383f
+# %% ../../nbs/data/prepare.ipynb #e3277d21
 ROW = ["video", "subject", "status", "frames", "found", "bridged", "left_out", "seconds", "note"]
 
 def _changed(old, new):
@@ -89,7 +97,7 @@ def _prepare_one(row, how, folder, tick):
         if row["n_frames"] != store.n_frames:
             raise MespotError(f"{row['path']}: {store.n_frames} frames were decoded, but the data set's reader counted {row['n_frames']}; look for stray or unreadable images")
         sound = True
-        if how.aus != "none": _keep_aus(store, how, folder)
+        if how.aus != "none": _keep_aus(store, row["path"], how, folder)
         new = store.meta["made_by"]
         told |= dict(status="made" if not old else "kept" if old == new else "remade", note="" if old in ({}, new) else _changed(old, new))
     except MespotError as e: told["note"] = str(e)
@@ -98,13 +106,14 @@ def _prepare_one(row, how, folder, tick):
     tick(row["n_frames"] - ticked)                                   # kept or failed: as good as done
     return told | dict(seconds=round(time.perf_counter() - start, 2))
 
-# %% ../../nbs/data/prepare.ipynb #54c95c75
+# %% ../../nbs/data/prepare.ipynb #9bb42c4e
 _shared = None                                                       # in a worker: frames done by all of them, and which rows have been begun
 
 def _start_worker(*shared):
     global _shared
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", UserWarning)                     # said once, by the main process
     parent = mp.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     tqdm.set_lock(threading.RLock())                                 # its own lock is a semaphore that a stopped process would leave behind
@@ -168,7 +177,7 @@ def _file_names(videos):
     twice = videos[videos.str.casefold().duplicated()].tolist()
     if bad or twice: raise MespotError(f"the video ids {', '.join(bad + twice)} cannot name files of their own; rename them in the data set")
 
-# %% ../../nbs/data/prepare.ipynb #3125d562
+# %% ../../nbs/data/prepare.ipynb #b6adfaf9
 def prepared_folder(name):
     "Where a data set is prepared if no folder is named: prepared/<name> in the cache."
     return cache_dir("prepared", name)
@@ -187,6 +196,7 @@ def prepare(dataset,        # a `DataSet` whose videos have paths
     _file_names(videos.video)
     if "path" not in videos or videos.path.isna().any() or videos.path.str.startswith("phantom:").any(): raise MespotError(f"{dataset.name} has videos without files; a phantom needs no preparation, or write it out first (export-phantom)")
     rows = videos[["video", "subject", "path", "fps", "n_frames"]].to_dict("records")
+    if how.aligner == "dlib68": detect_face(np.zeros((64, 64), np.uint8))      # is it there? says its licence
     _check_room(folder, rows)
     for part in (folder, folder/"frames", folder/"aus"): sweep(part)
     _write_tables(dataset, folder)

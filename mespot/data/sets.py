@@ -40,7 +40,7 @@ def _read_phantom(preset, seed=0):
     ph = phantom(preset, seed)
     return DataSet(f"phantom-{preset}", ph.videos, ph.annotations, Repairs().table())
 
-# %% ../../nbs/data/sets.ipynb #1ba95254
+# %% ../../nbs/data/sets.ipynb #ca9b78a5
 def load(name,      # of a data set, as `mespot data list` shows it
          root=None, # the folder it lies in, if it is not set up in data.local.yaml or MESPOT_DATA
          **options): # handed to the reader, such as cropped=True
@@ -55,4 +55,5 @@ def load(name,      # of a data set, as `mespot data list` shows it
     if folder is None:
         raise MespotError(f"{known.title} was not found: name its folder ({known.name}: /path/to/it) in data.local.yaml, or set MESPOT_DATA. How to get it: {known.apply}")
     module, function = READERS[known.name]
+    if function == "read_megc_unseen": options["name"] = known.name
     return getattr(import_module(f"mespot.data.{module}"), function)(folder, **options)

@@ -111,7 +111,7 @@ def fetch(name: NAME):
     from mespot.data.open_clips import fetch_open_clips
     for clip, path in fetch_open_clips().items(): print(f"{clip}: {path}")
 
-# %% ../../nbs/kit/data_cli.ipynb #c4558013
+# %% ../../nbs/kit/data_cli.ipynb #6c0df820
 @data.command()
 def prepare(name: NAME, root: ROOT = None,
             out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Where to keep frames and tables (default: prepared/NAME in the cache).")] = None,
@@ -120,7 +120,7 @@ def prepare(name: NAME, root: ROOT = None,
             openface: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Folder with OpenFace's output, a <video>.csv for each video.")] = None,
             workers: Annotated[Optional[int], typer.Option(metavar="N", help="Processes (default: as many as processors).")] = None):
     "Align every video and measure its action units; go on where it stopped. Exit code 1 if a video failed."
-    import sys
+    import sys, warnings
     from mespot.data.prepare import Preparation, prepare as work, prepared_folder
     from mespot.data.sets import load
     from mespot.data.tables import DataSet
@@ -129,7 +129,9 @@ def prepare(name: NAME, root: ROOT = None,
     if not isinstance(found, DataSet): raise MespotError(f"{name} is a set of single pictures and needs no preparation")
     folder = out or prepared_folder(found.name)
     if aus == "meter": print("note: mespot's AU meter has learnt from drawn faces only; on real faces its figures are not to be relied on (--aus openface)", file=sys.stderr)
-    table = work(found, folder, how, workers)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+        table = work(found, folder, how, workers)
     _print(table.drop(columns="note"))
     failed = table[table.status == "failed"]
     if len(failed): _print(failed[["video", "note"]], f"{len(failed)} of {len(table)} videos failed")

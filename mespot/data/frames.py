@@ -99,28 +99,28 @@ def _write_rows(files, rows, tick):
     for file, (kind, shape) in zip(files, kinds): _header(file, kind, (len(ok), *shape))
     return np.array(ok, bool), pointed
 
-# %% ../../nbs/data/frames.ipynb #f4358e1f
-TROUBLES = {errno.ENOSPC: "the disk is full: free some space, or choose a folder on another disk", errno.EFBIG: "it is larger than files may be here (see ulimit -f): raise the limit",
-            errno.EDQUOT: "your quota is used up: free some space, or choose a folder on another disk", errno.EROFS: "the disk is read-only: choose another folder",
-            errno.EACCES: "there is no permission to write: choose another folder, or change its permissions", errno.EPERM: "there is no permission to write: choose another folder"}
+# %% ../../nbs/data/frames.ipynb #8df8adfc
+TROUBLES = {errno.ENOSPC: "the disk is full; free some space, or choose a folder on another disk", errno.EFBIG: "it is larger than files may be here (see ulimit -f); raise the limit",
+            errno.EDQUOT: "your quota is used up; free some space, or choose a folder on another disk", errno.EROFS: "the disk is read-only; choose another folder",
+            errno.EACCES: "there is no permission to write; choose another folder, or change its permissions", errno.EPERM: "there is no permission to write; choose another folder"}
 
 @contextmanager
 def _writing(path):
     "Turn what goes wrong with writing `path` into a `MespotError` that says what to do."
     try: yield
-    except OSError as e: raise MespotError(f"the frame store {path} cannot be written; {TROUBLES.get(e.errno, e.strerror or e)}; what is finished is kept, so run it again then") from e
+    except OSError as e: raise MespotError(f"the frame store {path} cannot be written: {TROUBLES.get(e.errno, e.strerror or e)}; then run it again, what is finished is kept") from e
 
 def _reading(rows):
     "Yield from `rows`; what goes wrong with reading is not taken for trouble with writing."
     try: yield from rows
     except OSError as e: raise MespotError(f"{e.filename or 'a frame'} cannot be read: {e.strerror or e}; check the file and its permissions") from e
 
-# %% ../../nbs/data/frames.ipynb #b32bb5e8
+# %% ../../nbs/data/frames.ipynb #5622ddea
 ENDINGS = (".npy", ".transforms.npy", ".landmarks.npy", ".map.csv", ".json")    # of the files of a store; the note comes last
 
 def _is_made(path, made_by):
     "Whether there is a whole store `path` that was made by the very same thing."
-    try: return open_store(path).meta["made_by"] == made_by
+    try: return open_store(path).meta.get("made_by") == made_by
     except MespotError: return False
 
 def _build(path, rows, fps, made_by, table=None, tick=None):

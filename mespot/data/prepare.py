@@ -71,7 +71,7 @@ def _keep_aus(store, video, how, folder):
     with atomic_path(path) as part: table.round(4).to_csv(part)
     with atomic_path(note) as part: part.write_text(json.dumps(made_by))
 
-# %% ../../nbs/data/prepare.ipynb #e3277d21
+# %% ../../nbs/data/prepare.ipynb #7c00fe1b
 ROW = ["video", "subject", "status", "frames", "found", "bridged", "left_out", "seconds", "note"]
 
 def _changed(old, new):
@@ -92,7 +92,7 @@ def _prepare_one(row, how, folder, tick):
         old = _note(note).get("made_by", {})
         extra = dict(output=how.openface) if how.aligner == "openface" else {}
         store = frame_store(row["path"], row["fps"], how.bridge, folder/"frames", progress=False, aligner=how.aligner, name=row["video"], tick=counted, **extra)
-        told |= dict(frames=store.n_frames, found=int(store.ok.sum()), left_out=int(np.isnan(store.transforms[:, 0, 0]).sum()))
+        told |= dict(frames=store.n_frames, found=int(store.ok.sum()), left_out=int((~store.ok & np.isnan(store.transforms[:, 0, 0])).sum()))
         told["bridged"] = told["frames"] - told["found"] - told["left_out"]
         if row["n_frames"] != store.n_frames:
             raise MespotError(f"{row['path']}: {store.n_frames} frames were decoded, but the data set's reader counted {row['n_frames']}; look for stray or unreadable images")

@@ -188,7 +188,7 @@ def test_regions(points, region, margin):
 def test_regions_are_eyes_and_mouth(shot):
     points = shot[2].landmarks[0]
     assert region_mask(points, "eyes").sum() == region_mask(points, "left_eye").sum() + region_mask(points, "right_eye").sum()
-    assert region_mask(points, "left_eye")[42, 36] and region_mask(points, "right_eye")[42, 76] and region_mask(points, "mouth")[84, 56]
+    assert region_mask(points, "left_eye")[31, 34] and region_mask(points, "right_eye")[31, 78] and region_mask(points, "mouth")[79, 56]
     for nothing in (None, np.full((68, 2), np.nan)): assert not region_mask(nothing, "mouth").any() and region_box(nothing, "mouth") is None
     with pytest.raises(MespotError, match="no region 'brows'.*choose eyes, left_eye, right_eye, mouth"): region_mask(points, "brows")
 

@@ -181,7 +181,7 @@ def test_landmarks_lie_beside_the_store(tmp_path):
     store = frame_store(clip, folder=tmp_path/"s", progress=False, aligner="dlib68", boxes=1)
     assert store.landmarks.shape == (8, 68, 2) and store.landmarks.dtype == np.float32 and isinstance(store.landmarks, np.memmap)
     assert np.flatnonzero(np.isnan(store.landmarks).any((1, 2))).tolist() == [3] == np.flatnonzero(~store.ok).tolist()
-    assert np.abs(store.landmarks[0, 36:48].mean(0) - (56, 42)).max() < 2 and store.map is None
+    assert np.abs(store.landmarks[0, 36:48].mean(0) - (56, 31)).max() < 2 and store.map is None
     assert store.meta["made_by"]["aligner"] == "dlib68" and store.meta["made_by"]["settings"] == dict(fps=None, bridge=.25, boxes=1)
     assert pickle.loads(pickle.dumps(store)).landmarks is not None
     (store.path.with_name(store.path.stem + ".landmarks.npy")).unlink()

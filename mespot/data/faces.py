@@ -6,7 +6,7 @@
 __all__ = ['Reference', 'FOUND', 'SURE', 'VERSION', 'Alignment', 'find_face', 'find_eyes', 'place_face', 'follow', 'to_grey',
            'choose_reference', 'is_face', 'align_frames', 'align_video']
 
-# %% ../../nbs/data/faces.ipynb #7225aba4
+# %% ../../nbs/data/faces.ipynb #5362043f
 from collections import namedtuple
 from functools import cache
 
@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..core import MespotError
-from .registration import (EYES, VIEW, compose, invert, move, normal_view, register, scale_of, shrinking, similarity, soften,
+from .registration import (EYES, TO_VIEW, VIEW, WINDOW_EYES, compose, invert, move, normal_view, register, scale_of, shrinking, similarity, soften,
                                       take_view, template)
 
 # %% ../../nbs/data/faces.ipynb #8e5f5097
@@ -50,18 +50,18 @@ def find_eyes(grey, face):
     left, right = _eye(upper[:, :88], (48, 40)), _eye(upper[:, 72:], (38, 40))
     return None if left is None or right is None else move(invert(to_face), [left, right + (72, 0)])
 
-# %% ../../nbs/data/faces.ipynb #fb42b45f
+# %% ../../nbs/data/faces.ipynb #5513f94f
 def place_face(grey):
-    "(transform, seen): the rough transform (2, 3) of the largest face in `grey` (h, w) into the view, and whether its eyes were seen; None without a face."
+    "(transform, seen): the rough transform (2, 3) of the largest face in `grey` (h, w) into registration's window, and whether its eyes were seen; None without a face."
     face = find_face(grey)
     if face is None: return None
     eyes = find_eyes(grey, face)
-    if eyes is not None: return similarity(eyes, EYES), True
+    if eyes is not None: return similarity(eyes, WINDOW_EYES), True
     x, y, side, _ = face.astype(int)
     around = grey[max(0, y - side//4):y + side*5//4, max(0, x - side//4):x + side*5//4]
     second = cv2.resize(around, (120, 120), interpolation=cv2.INTER_AREA)
     if not len(_cascade("frontalface_alt2").detectMultiScale(second, 1.1, 3, minSize=(50, 50))): return None
-    return similarity(face[:2] + face[2]*np.array([[.30, .41], [.69, .41]]), EYES), False
+    return similarity(face[:2] + face[2]*np.array([[.30, .41], [.69, .41]]), WINDOW_EYES), False
 
 # %% ../../nbs/data/faces.ipynb #d55c67d5
 Reference = namedtuple("Reference", "fine coarse transform scale")
@@ -100,7 +100,7 @@ def _reference(picture, transform, scale):
 # %% ../../nbs/data/faces.ipynb #6f0ac46a
 FOUND, SURE = .35, .5    # quality: below the first there is no face; above the second nobody asks
 
-# %% ../../nbs/data/faces.ipynb #fbc984ec
+# %% ../../nbs/data/faces.ipynb #e6ef54da
 def choose_reference(video):
     "The `Reference` of a `video`; `MespotError` if no face is found in it."
     seen = _candidates(video)
@@ -108,11 +108,11 @@ def choose_reference(video):
     grey, start, _ = seen.pop(int(np.argmax(rough @ rough.mean(0))))
     scale = scale_of(start)
     picture, grow = soften(grey, scale), invert(shrinking(scale))
-    first, eyes = _reference(picture, compose(start, grow), scale), [EYES]
+    first, eyes = _reference(picture, compose(start, grow), scale), [WINDOW_EYES]
     for grey, t, _ in seen:
         found = follow(soften(grey, scale), compose(t, grow), 1, first)
-        if found.quality > FOUND: eyes.append(move(compose(found.transform, invert(compose(t, grow))), EYES))
-    return _reference(picture, compose(similarity(np.median(eyes, 0), EYES), first.transform), scale)
+        if found.quality > FOUND: eyes.append(move(compose(found.transform, invert(compose(t, grow))), WINDOW_EYES))
+    return _reference(picture, compose(similarity(np.median(eyes, 0), WINDOW_EYES), first.transform), scale)
 
 # %% ../../nbs/data/faces.ipynb #971db347
 def is_face(picture, transform):
@@ -120,16 +120,19 @@ def is_face(picture, transform):
     boxes = _cascade("frontalface_default").detectMultiScale(take_view(picture, transform, margin=28), 1.1, 3, minSize=(70, 70))
     return any(np.hypot(x + w/2 - 84, y + h/2 - 84) < 20 for x, y, w, h in boxes)
 
-# %% ../../nbs/data/faces.ipynb #72c9a7a9
+# %% ../../nbs/data/faces.ipynb #a892a4bc
+def _shown(picture, transform, shrink, ok):
+    "What `align_frames` yields for a softened `picture` whose face `transform` takes into the window."
+    transform = compose(TO_VIEW, transform)
+    return take_view(picture, transform), compose(transform, shrink), ok
+
 def _bridge(waiting, shrink, before=None, after=None):
     "Yield what `align_frames` yields for the pictures `waiting`, between the transforms `before` and `after` or without them."
     for i, picture in enumerate(waiting, 1):
         if after is None: yield np.zeros((VIEW, VIEW), np.uint8), np.full((2, 3), np.nan), False
-        else:
-            t = before + (after - before)*i/(len(waiting) + 1)
-            yield take_view(picture, t), compose(t, shrink), False
+        else: yield _shown(picture, before + (after - before)*i/(len(waiting) + 1), shrink, False)
 
-# %% ../../nbs/data/faces.ipynb #44de5e8b
+# %% ../../nbs/data/faces.ipynb #564ef0d6
 def align_frames(video, bridge=.25):
     """Yield for each frame of a `video` (view (112, 112) uint8, transform (2, 3) from the frame to the view, ok); thesis section 5.4.1.
 
@@ -151,7 +154,7 @@ def align_frames(video, bridge=.25):
         following = ok
         if ok:
             yield from _bridge(waiting, shrink, transform, found.transform if bridgeable else None)
-            yield take_view(picture, found.transform), compose(found.transform, shrink), True
+            yield _shown(picture, found.transform, shrink, True)
             transform, quality, waiting, bridgeable = found.transform, found.quality, [], True
         else:
             quality, waiting = 1., [*waiting, picture]
@@ -160,8 +163,8 @@ def align_frames(video, bridge=.25):
                 waiting, bridgeable = [], False
     yield from _bridge(waiting, shrink)
 
-# %% ../../nbs/data/faces.ipynb #b2b18594
-VERSION = 1
+# %% ../../nbs/data/faces.ipynb #51e8d6f6
+VERSION = 2
 
 # %% ../../nbs/data/faces.ipynb #b5bf8cea
 Alignment = namedtuple("Alignment", "frames ok transforms")

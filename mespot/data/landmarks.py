@@ -6,7 +6,7 @@
 __all__ = ['LICENCE', 'BOX', 'ZOOM', 'MARGIN', 'REGIONS', 'RIGID', 'VERSION', 'detect_face', 'find_landmarks', 'eye_centres',
            'place_face', 'region_mask', 'region_box', 'fit_similarity', 'sees_face', 'align_dlib68']
 
-# %% ../../nbs/data/landmarks.ipynb #08ea50c2
+# %% ../../nbs/data/landmarks.ipynb #5482d671
 import importlib.util, warnings
 from functools import cache
 from pathlib import Path
@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from ..core import MespotError
-from .faces import FOUND, SURE, _bridge, _reference, follow, to_grey
-from .registration import EYES, VIEW, compose, invert, move, scale_of, shrinking, similarity, soften, take_view
+from .faces import FOUND, SURE, _bridge, _reference, _shown, follow, to_grey
+from .registration import EYES, TO_VIEW, VIEW, WINDOW_EYES, compose, invert, move, scale_of, shrinking, similarity, soften, take_view
 
 # %% ../../nbs/data/landmarks.ipynb #68629bee
 LICENCE = "dlib's 68-point model was trained on the iBUG 300-W pictures, whose licence excludes commercial use; landmarks made with it are for research only"
@@ -40,14 +40,12 @@ def detect_face(grey):
     box = max(_dlib()[0](np.ascontiguousarray(small)), key=lambda b: b.width(), default=None)
     return None if box is None else np.array([box.left(), box.top(), box.width()])/scale
 
-# %% ../../nbs/data/landmarks.ipynb #8dd9d4d5
-BOX = np.array([56., 66.]), 94.    # centre and side of dlib's box, in the view
-ZOOM, MARGIN = 2, 34               # the view that the predictor sees: times larger, and pixels more on each side
+# %% ../../nbs/data/landmarks.ipynb #c44dbcb4
+BOX = np.array([56., 66.]), 94.    # centre and side of dlib's box, in registration's window
+ZOOM, MARGIN = 2, 34               # the window that the predictor sees: times larger, and pixels more on each side
 
-def find_landmarks(picture, transform=np.eye(2, 3), boxes=4):
-    """The 68 points (68, 2) float32, in pixels of the view, of the face in `picture` (h, w) uint8 that `transform` (2, 3) takes into the view; or of a ready view.
-
-    `boxes`: how many predictions are averaged. Points are in iBUG's order: jaw 0–16, brows 17–26, nose 27–35, eyes 36–47, mouth 48–67. For research only: see `LICENCE`."""
+def _in_window(picture, transform, boxes):
+    "The 68 points (68, 2), in pixels of the window, of the face in `picture` (h, w) uint8 that `transform` (2, 3) takes into the window."
     predict = _dlib()[1]
     from dlib import rectangle
     enlarge = np.array([[ZOOM, 0, ZOOM*MARGIN], [0, ZOOM, ZOOM*MARGIN]], float)
@@ -57,23 +55,34 @@ def find_landmarks(picture, transform=np.eye(2, 3), boxes=4):
     shift = (boxes > 1)*.055*side*np.c_[np.cos(angle), np.sin(angle)]                                # (boxes, 2)
     corners = np.round(np.c_[centre - side/2 + shift, centre + side/2 + shift]).astype(int).tolist()
     points = [[(p.x, p.y) for p in predict(seen, rectangle(*c)).parts()] for c in corners]           # (boxes, 68, 2)
-    return move(invert(enlarge), np.mean(points, 0)).astype(np.float32)
+    return move(invert(enlarge), np.mean(points, 0))
+
+def find_landmarks(picture, transform=np.eye(2, 3), boxes=4):
+    """The 68 points (68, 2) float32, in pixels of the view, of the face in `picture` (h, w) uint8 that `transform` (2, 3) takes into the view; or of a ready view.
+
+    `boxes`: how many predictions are averaged. Points are in iBUG's order: jaw 0–16, brows 17–26, nose 27–35, eyes 36–47, mouth 48–67. For research only: see `LICENCE`."""
+    return move(TO_VIEW, _in_window(picture, compose(invert(TO_VIEW), transform), boxes)).astype(np.float32)
 
 # %% ../../nbs/data/landmarks.ipynb #e9c1f788
 def eye_centres(points):
     "The centres (..., 2, 2) of the eye on the left and the eye on the right of the picture, each the mean of its six `points` (..., 68, 2)."
     return np.stack([points[..., 36:42, :].mean(-2), points[..., 42:48, :].mean(-2)], -2)
 
-# %% ../../nbs/data/landmarks.ipynb #2bfdc5d9
-def place_face(grey, boxes=4):
-    "The transform (2, 3) that takes the largest face in `grey` (h, w) into the view, its eye centres to `EYES`; None without a face."
+# %% ../../nbs/data/landmarks.ipynb #7cb682b0
+def _place(grey, boxes):
+    "The transform (2, 3) that takes the largest face in `grey` (h, w) into registration's window, its eye centres to `WINDOW_EYES`; None without a face."
     box = detect_face(grey)
     if box is None: return None
     corner, side = box[:2], box[2]
     placed = similarity([corner, corner + (side, 0)], BOX[0] + [[-BOX[1]/2, -BOX[1]/2], [BOX[1]/2, -BOX[1]/2]])
     picture, shrink = soften(grey, scale_of(placed)), shrinking(scale_of(placed))
-    for _ in range(2): placed = compose(similarity(eye_centres(find_landmarks(picture, compose(placed, invert(shrink)), boxes)), EYES), placed)
+    for _ in range(2): placed = compose(similarity(eye_centres(_in_window(picture, compose(placed, invert(shrink)), boxes)), WINDOW_EYES), placed)
     return placed
+
+def place_face(grey, boxes=4):
+    "The transform (2, 3) that takes the largest face in `grey` (h, w) into the view, its eye centres to `EYES`; None without a face."
+    placed = _place(grey, boxes)
+    return None if placed is None else compose(TO_VIEW, placed)
 
 # %% ../../nbs/data/landmarks.ipynb #e991a619
 REGIONS = dict(eyes=(slice(36, 42), slice(42, 48)), left_eye=(slice(36, 42),), right_eye=(slice(42, 48),), mouth=(slice(48, 60),))   # left and right of the picture
@@ -109,13 +118,13 @@ def fit_similarity(source, target):
     turn = np.array([[q.real, -q.imag], [q.imag, q.real]])
     return np.c_[turn, b - turn @ a]
 
-# %% ../../nbs/data/landmarks.ipynb #c3147d2e
+# %% ../../nbs/data/landmarks.ipynb #30915851
 def _start(video, boxes):
-    "(reference, shape) of a `video`: the first face as faces' `Reference`, its eye centres at `EYES`, and the median landmarks (68, 2) in the view. `MespotError` if there is no face."
+    "(reference, shape) of a `video`: the first face as faces' `Reference`, its eye centres at `WINDOW_EYES`, and the median landmarks (68, 2), in the window. `MespotError` if there is no face."
     every, seen, first, n = max(1, round(getattr(video, "fps", 30)/2)), [], 0, -1
     for n, frame in enumerate(video):
         if n % every and (seen or n > 300): continue                  # look closely for the first face, within reason
-        if (placed := place_face(grey := to_grey(frame), boxes)) is not None: first, seen = (first if seen else n), [*seen, (grey, placed)]
+        if (placed := _place(grey := to_grey(frame), boxes)) is not None: first, seen = (first if seen else n), [*seen, (grey, placed)]
         if len(seen) == 5 or seen and n - first > 8*every: break
     if not seen:
         name = f" of {video.path}" if hasattr(video, "path") else ""
@@ -125,9 +134,9 @@ def _start(video, boxes):
     reference = _reference(pictures[0], compose(seen[0][1], grow), scale)
     for picture, (_, placed) in zip(pictures, seen):
         found = follow(picture, compose(placed, grow), 1, reference)
-        if found.quality > FOUND: shapes.append(find_landmarks(picture, found.transform, boxes))
+        if found.quality > FOUND: shapes.append(_in_window(picture, found.transform, boxes))
     shape = np.median(shapes, 0)
-    better = similarity(eye_centres(shape), EYES)
+    better = similarity(eye_centres(shape), WINDOW_EYES)
     return _reference(pictures[0], compose(better, reference.transform), scale), move(better, shape)
 
 # %% ../../nbs/data/landmarks.ipynb #59bf00d8
@@ -136,8 +145,8 @@ def sees_face(picture, transform):
     found = _dlib()[0](take_view(picture, transform, margin=28))
     return any(np.hypot(b.center().x - 28 - BOX[0][0], b.center().y - 28 - BOX[0][1]) < 20 for b in found)
 
-# %% ../../nbs/data/landmarks.ipynb #190a2c8a
-VERSION = 1    # of the aligner; it goes up whenever the views or landmarks of the same video change
+# %% ../../nbs/data/landmarks.ipynb #d65eb2a0
+VERSION = 2    # of the aligner; it goes up whenever the views or landmarks of the same video change
 
 def align_dlib68(video, bridge=.25, boxes=4):
     """Yield for each frame of a `video` (view (112, 112) uint8, transform (2, 3), ok, landmarks (68, 2) float32 in the view, or None where there is no face).
@@ -153,15 +162,15 @@ def align_dlib68(video, bridge=.25, boxes=4):
         found = follow(picture, transform, quality, reference)
         ask = found.quality < SURE and (i % every == 0 or not following)
         ok = found.quality > FOUND and not (ask and not sees_face(picture, found.transform))
-        if not ok and (i % every == 0 or following) and (placed := place_face(grey, boxes)) is not None:
+        if not ok and (i % every == 0 or following) and (placed := _place(grey, boxes)) is not None:
             placed = compose(placed, invert(shrink))
-            again = fit_similarity(find_landmarks(picture, placed, boxes)[RIGID], shape[RIGID])
+            again = fit_similarity(_in_window(picture, placed, boxes)[RIGID], shape[RIGID])
             found = follow(picture, compose(again, placed), 1, reference)
             ok = found.quality > FOUND
         following = ok
         if ok:
             for row in _bridge(waiting, shrink, transform, found.transform if bridgeable else None): yield *row, None
-            yield take_view(picture, found.transform), compose(found.transform, shrink), True, find_landmarks(picture, found.transform, boxes)
+            yield *_shown(picture, found.transform, shrink, True), move(TO_VIEW, _in_window(picture, found.transform, boxes)).astype(np.float32)
             transform, quality, waiting, bridgeable = found.transform, found.quality, [], True
         else:
             quality, waiting = 1., [*waiting, picture]

@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'EMOTIONS', 'DURATION', 'BLOCK', 'R_COLUMNS', 'C_COLUMNS', 'Preset', 'profile', 'script', 'openings',
            'render_view', 'Phantom', 'phantom', 'stored', 'CameraView']
 
-# %% ../../nbs/data/phantom.ipynb #075adcc1
+# %% ../../nbs/data/phantom.ipynb #abb9cae5
 import hashlib
 import json
 import multiprocessing as mp
@@ -21,13 +21,14 @@ from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
 from ..core import MespotError, one_thread
 from .frames import store_frames
+from .registration import TO_VIEW, compose, invert, move, scale_of
 from .phantom_face import (ACTION_UNITS, GAP, LUMA, SCALE, VIEW, X0, X1, Y0, Y1, atlas, au_fields, au_shading, canvas, draw_glasses, height, texture)
 
-# %% ../../nbs/data/phantom.ipynb #ada1a688
+# %% ../../nbs/data/phantom.ipynb #156eb574
 @dataclass(frozen=True)
 class Preset:
-    "Size and difficulty of a phantom. Intensities are FACS 0–5; drift and jitter are what an aligner leaves over, in pixels of the 112 view."
-    version: int = 1
+    "Size and difficulty of a phantom. Intensities are FACS 0–5; drift and jitter are what an aligner leaves over, in units of the face (a pixel of the view is 0.9)."
+    version: int = 2
     subjects: int = 6
     videos_per_subject: int = 1
     seconds: float = 15.
@@ -141,7 +142,7 @@ def script(seed, preset):
         gain=rng.uniform(.72, 1.05)*np.exp(light*(.16*bright[0] + flicker)), gamma=rng.uniform(.75, 1.25)*np.exp(light*.10*bright[1]),
         slope=rng.normal(0, .16*light, 2) + .13*light*bright[2:].T, noise=preset.noise*rng.uniform(.5, 1.2), blur=rng.uniform(0, 1.6))
 
-# %% ../../nbs/data/phantom.ipynb #e58bf089
+# %% ../../nbs/data/phantom.ipynb #b78e9758
 def openings(au):
     "Eye openness (n,) in 0–1.4 and lip gap (n,) in units, from action-unit intensities `au` (n, 32)."
     a = dict(zip(ACTION_UNITS, au.reshape(len(au), -1, 2).mean(2).T/5))
@@ -151,7 +152,7 @@ def openings(au):
 @lru_cache(4)
 def _view_basis(seed):
     "Fields of 32 action-unit sides, yaw and pitch, flattened: (34, 2*112*112); shading (32, 112*112)."
-    face, (x, y) = atlas(seed)["face"], np.meshgrid(*2*(np.arange(VIEW, dtype=np.float32),))
+    face, (x, y) = atlas(seed)["face"], np.moveaxis(move(invert(TO_VIEW), np.stack(np.meshgrid(*2*(np.arange(VIEW),)), -1)), -1, 0).astype(np.float32)
     depth = height(face, x, y) - 38
     turn = np.stack([np.stack([depth, 0*depth]), np.stack([0*depth, depth])])
     return np.concatenate([au_fields(face, x, y), turn]).reshape(34, -1).astype(np.float32), au_shading(face, x, y).reshape(32, -1)
@@ -199,11 +200,14 @@ def render_view(face_seed, seed, sc, start=0, stop=None):
             out[i - start] = _expose(image, sc, i, ux, uy, _pick(bank, i, image.shape))
     return out
 
+_CENTRE = scale_of(invert(TO_VIEW)), move(invert(TO_VIEW), (56, 56))      # units of the face for a pixel of the view; the middle of the view on the face
+
 def _pose_map(sc, i, ux, uy):
     "Where the pixels of frame i's view lie on the texture before the skin moves: two (112, 112) float32. ux (1, 112), uy (112, 1): -1 to 1 from the centre."
-    f, z = np.float32, 56*SCALE*sc["zoom"][i]
+    f, (unit, (x, y)) = np.float32, _CENTRE
+    z = 56*unit*SCALE*sc["zoom"][i]
     c, s, (tx, ty) = f(z*np.cos(sc["roll"][i])), f(z*np.sin(sc["roll"][i])), sc["shift"][i]
-    return (c*ux + f((56 + tx - X0)*SCALE)) - s*uy, s*ux + (c*uy + f((56 + ty - Y0)*SCALE))
+    return (c*ux + f((x + tx - X0)*SCALE)) - s*uy, s*ux + (c*uy + f((y + ty - Y0)*SCALE))
 
 def _expose(image, sc, i, ux, uy, noise):
     "Light, gamma, sensor noise and quantisation; highlights roll off smoothly instead of clipping."
@@ -307,7 +311,7 @@ def stored(ph, workers=None, progress=True):
     with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn")) as pool:
         return gather(pool.map(partial(_store, ph), videos, chunksize=max(len(videos)//(4*workers), 1)))
 
-# %% ../../nbs/data/phantom.ipynb #3d124a62
+# %% ../../nbs/data/phantom.ipynb #7bb9cb39
 class CameraView:
     """The phantom before a camera. `poses` (n, 2, 3) maps the 112 view (true, still head) to camera pixels; `frames(start, stop)` renders RGB.
 
@@ -319,7 +323,8 @@ class CameraView:
         scale, roll = .0034*h*rng.uniform(.92, 1.08)*np.exp(.03*slow[2]), np.deg2rad(3)*slow[3] + np.deg2rad(motion*rng.normal(0, 2))
         centre = np.stack([w/2 + .025*h*slow[0], .50*h + .025*h*slow[1]])
         c, s = scale*np.cos(roll), scale*np.sin(roll)
-        self.poses = np.stack([np.stack([c, -s, centre[0] - 56*c + 56*s], 1), np.stack([s, c, centre[1] - 56*s - 56*c], 1)], 1)
+        self._poses = np.stack([np.stack([c, -s, centre[0] - 56*c + 56*s], 1), np.stack([s, c, centre[1] - 56*s - 56*c], 1)], 1)               # from units of the face
+        self.poses = np.stack([compose(p, invert(TO_VIEW)) for p in self._poses])
 
     def __len__(self): return len(self.poses)
 
@@ -344,8 +349,8 @@ class CameraView:
         eyes, gap = openings(sc["au"]); gx, gy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
         bank, out = _noise_bank(self.seed, sc["noise"], (h, w), 2), np.empty((stop - start, h, w, 3), np.uint8)
         for i in range(start, stop):
-            inverse = cv2.invertAffineTransform(self.poses[i]).astype(np.float32)
-            vx, vy = (inverse[r, 0]*gx + inverse[r, 1]*gy + inverse[r, 2] for r in (0, 1))                        # camera pixel → 112 view
+            inverse = invert(self._poses[i]).astype(np.float32)
+            vx, vy = (inverse[r, 0]*gx + inverse[r, 1]*gy + inverse[r, 2] for r in (0, 1))                        # camera pixel → units of the face
             weight = np.concatenate([sc["au"][i]/5, [sc["yaw"][i], sc["pitch"][i]]]).astype(np.float32)
             field = (weight @ basis).reshape(2, *x.shape)
             dx, dy = (cv2.remap(f, (vx - X0)/2, (vy - Y0)/2, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for f in field)

@@ -13,25 +13,25 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-# %% ../../nbs/data/phantom_face.ipynb #be2a4be4
+# %% ../../nbs/data/phantom_face.ipynb #632961d5
 VIEW = 112                                  # side of the aligned view, pixels
-SCALE = 2                                   # texture pixels a unit of the 112 view
-X0, Y0, X1, Y1 = -44, -64, 156, 186         # the canvas, in the 112 view's units
+SCALE = 2                                   # texture pixels a unit of the face
+X0, Y0, X1, Y1 = -44, -64, 156, 186         # the canvas, in those units
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 
 @lru_cache(1)
 def canvas():
-    "x and y of every texture pixel, each (500, 400) float32, in units of the 112 view."
+    "x and y of every texture pixel, each (500, 400) float32, in units of the face."
     x, y = (np.arange(a, b, 1/SCALE, dtype=np.float32) for a, b in ((X0, X1), (Y0, Y1)))
     return np.meshgrid(x, y)
 
-# %% ../../nbs/data/phantom_face.ipynb #8dd82875
+# %% ../../nbs/data/phantom_face.ipynb #223fb78d
 SKIN = np.array([[.96, .86, .79], [.93, .78, .68], [.85, .67, .53], [.74, .54, .40], [.58, .39, .28], [.44, .29, .21], [.32, .21, .16]], np.float32)
 LUMA = np.array([.299, .587, .114], np.float32)   # RGB to grey, Rec. 601, as OpenCV converts
 HAIR = np.array([[.10, .08, .07], [.19, .12, .08], [.34, .21, .12], [.55, .39, .22], [.42, .18, .09], [.62, .60, .58]], np.float32)
 
 def identity(seed):
-    """The face of `seed` (int or sequence of ints): a dict of geometry (112-view units), colours (RGB 0–1) and styles.
+    """The face of `seed` (int or sequence of ints): a dict of geometry (units of the face), colours (RGB 0–1) and styles.
 
     The same seed gives the same face."""
     rng = np.random.default_rng(seed)
@@ -49,15 +49,15 @@ def identity(seed):
     face["exposure"] = float((.55/(face["skin"] @ LUMA))**.45)              # a camera exposes dark skin longer, though not fully
     return face
 
-# %% ../../nbs/data/phantom_face.ipynb #0a4084c0
+# %% ../../nbs/data/phantom_face.ipynb #7a48eed1
 def landmarks(face):
-    "Name to (distance from the midline x = 56, y), in 112-view units, for one half of the face."
+    "Name to (distance from the midline x = 56, y), in units of the face, for one half of the face."
     eye, brow = (20 + face["eye_dx"], 42 + face["eye_dy"]), 42 + face["brow_y"]
     return dict(eye=eye, inner_brow=(9., brow + 1), mid_brow=(18., brow - face["brow_arch"]/2), outer_brow=(28., brow), cheek=(25., 64.), crow=(35., 45.),
         nose_side=(face["nose_w"], face["nose_tip"] - 6), upper_lip=(6., face["mouth_y"] - 3), lower_lip=(6., face["mouth_y"] + 4),
         corner=(face["mouth_w"], face["mouth_y"]), fold=(face["mouth_w"] + 1.5, face["mouth_y"] - 8), chin=(6., face["chin"] - 9), jaw=(13., face["chin"] - 4))
 
-# %% ../../nbs/data/phantom_face.ipynb #896428ae
+# %% ../../nbs/data/phantom_face.ipynb #7b6ef09d
 # AU: [(landmark, sigma_x, sigma_y, outward, down), ...] at intensity 5
 PULLS = {
     1: [("inner_brow", 9, 9, 0, -5.), ],
@@ -81,7 +81,7 @@ PULLS = {
 def _gauss(x, y, cx, cy, sx, sy): return np.exp(-.5*(((x - cx)/sx)**2 + ((y - cy)/sy)**2), dtype=np.float32)
 
 def au_fields(face, x, y):
-    """Displacement at intensity 5 of every action unit, left then right side of the picture: (32, 2, *x.shape) float32, units of the 112 view.
+    """Displacement at intensity 5 of every action unit, left then right side of the picture: (32, 2, *x.shape) float32, units of the face.
 
     `x`, `y`: grids of points. Row `2*i + side` belongs to `ACTION_UNITS[i]`; axis 1 is (dx, dy)."""
     marks, out = landmarks(face), np.zeros((2*len(ACTION_UNITS), 2, *x.shape), np.float32)

@@ -23,9 +23,9 @@ from mespot.data.faces import align_video
 from mespot.data.frames import sweep
 from mespot.data.landmarks import LICENCE, RIGID, eye_centres, find_landmarks, fit_similarity, place_face, region_box, region_mask
 from mespot.data.open_clips import open_clips
-from mespot.data.openface import OPENFACE_EYES, openface_csv, openface_transform, read_output, run_openface
+from mespot.data.openface import OPENFACE_EYES, openface_csv, openface_transform, run_openface
 from mespot.data.phantom import phantom
-from mespot.data.registration import EYES, compose, move, similarity
+from mespot.data.registration import EYES, compose, move
 from mespot.data.video import read_video
 from test_faces import residual
 

@@ -6,9 +6,9 @@ from skimage import data
 import moving_face
 from mespot.core import MespotError
 from mespot.data import faces
-from mespot.data.faces import EYES, VIEW, align_frames, align_video, find_face, is_face
+from mespot.data.faces import VIEW, align_frames, align_video, find_face, is_face
 from mespot.data.phantom import phantom
-from mespot.data.registration import compose, invert, move, normal_view, register, scale_of, similarity, template
+from mespot.data.registration import EYES, compose, invert, move, normal_view, register, scale_of, similarity, template
 from mespot.data.video import Video
 
 RIGID = np.array([[56, 46], [56, 66], [46, 44], [66, 44], [30, 58], [82, 58], [56, 14]], float)  # nose, inner eyes, cheeks, hairline

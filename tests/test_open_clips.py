@@ -9,8 +9,8 @@ import yaml
 from mespot.core import MespotError
 from mespot.data import open_clips as module
 from mespot.data.open_clips import OPEN_CLIPS, fetch_open_clips, open_clips
-from mespot.data.faces import EYES, align_video
-from mespot.data.registration import move
+from mespot.data.faces import align_video
+from mespot.data.registration import EYES, move
 from mespot.data.video import read_video
 
 MANIFEST = Path(__file__).parents[1]/"data_manifest.yaml"

@@ -1,6 +1,5 @@
 """Runs: what is asked for is what is run, what is written is whole, and what fails says so."""
 import json, os, signal, subprocess, sys, time
-from pathlib import Path
 
 import nbformat
 import pandas as pd

@@ -5,10 +5,8 @@
 # %% auto #0
 __all__ = ['SETTINGS', 'Aligned', 'align_none', 'settings_of', 'version_of', 'align_with_map', 'align']
 
-# %% ../../nbs/data/alignment.ipynb #ffb56cea
+# %% ../../nbs/data/alignment.ipynb #0dc79833
 from collections import namedtuple
-
-import numpy as np
 
 from ..core import MespotError
 from . import faces, landmarks, openface

@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['WEIGHTS', 'METER', 'PRESENT', 'shipped_meter', 'meter']
 
-# %% ../../nbs/data/au_meter.ipynb #90cb7e3a
+# %% ../../nbs/data/au_meter.ipynb #1199e5b9
 import hashlib, warnings
 from functools import lru_cache
 
-import numpy as np
 import pandas as pd
 
 from ..core import package_file

@@ -6,7 +6,7 @@
 __all__ = ['Reference', 'FOUND', 'SURE', 'VERSION', 'Alignment', 'find_face', 'find_eyes', 'place_face', 'follow', 'to_grey',
            'choose_reference', 'is_face', 'align_frames', 'align_video']
 
-# %% ../../nbs/data/faces.ipynb #5362043f
+# %% ../../nbs/data/faces.ipynb #e05823f9
 from collections import namedtuple
 from functools import cache
 
@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..core import MespotError
-from .registration import (EYES, TO_VIEW, VIEW, WINDOW_EYES, compose, invert, move, normal_view, register, scale_of, shrinking, similarity, soften,
+from .registration import (TO_VIEW, VIEW, WINDOW_EYES, compose, invert, move, normal_view, register, scale_of, shrinking, similarity, soften,
                                       take_view, template)
 
 # %% ../../nbs/data/faces.ipynb #8e5f5097

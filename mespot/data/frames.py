@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TROUBLES', 'ENDINGS', 'missing_runs', 'ok_mask', 'FrameStore', 'open_store', 'sweep', 'store_frames', 'frame_store']
 
-# %% ../../nbs/data/frames.ipynb #47def999
+# %% ../../nbs/data/frames.ipynb #b80e85b3
 import errno, hashlib, json, os, re, shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..core import MespotError, atomic_path, cache_dir
+from ..core import MespotError, cache_dir
 from . import alignment
 from .openface import openface_csv
 from .registration import VIEW

@@ -6,7 +6,7 @@
 __all__ = ['LICENCE', 'BOX', 'ZOOM', 'MARGIN', 'REGIONS', 'RIGID', 'VERSION', 'detect_face', 'find_landmarks', 'eye_centres',
            'place_face', 'region_mask', 'region_box', 'fit_similarity', 'sees_face', 'align_dlib68']
 
-# %% ../../nbs/data/landmarks.ipynb #5482d671
+# %% ../../nbs/data/landmarks.ipynb #99cdd0d2
 import importlib.util, warnings
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core import MespotError
 from .faces import FOUND, SURE, _bridge, _reference, _shown, follow, to_grey
-from .registration import EYES, TO_VIEW, VIEW, WINDOW_EYES, compose, invert, move, scale_of, shrinking, similarity, soften, take_view
+from .registration import TO_VIEW, VIEW, WINDOW_EYES, compose, invert, move, scale_of, shrinking, similarity, soften, take_view
 
 # %% ../../nbs/data/landmarks.ipynb #68629bee
 LICENCE = "dlib's 68-point model was trained on the iBUG 300-W pictures, whose licence excludes commercial use; landmarks made with it are for research only"

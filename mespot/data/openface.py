@@ -6,8 +6,8 @@
 __all__ = ['POINTS', 'OpenFaceOutput', 'OPENFACE_EYES', 'VERSION', 'openface_images', 'read_output', 'ready_view',
            'openface_transform', 'run_openface', 'openface_csv', 'openface_rows']
 
-# %% ../../nbs/data/openface.ipynb #c8236270
-import hashlib, os, shutil, subprocess, tempfile, warnings
+# %% ../../nbs/data/openface.ipynb #24d1000a
+import hashlib, os, shutil, subprocess, warnings
 from collections import namedtuple
 from pathlib import Path
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['READERS', 'NO_ANNOTATIONS', 'load']
 
-# %% ../../nbs/data/sets.ipynb #a9ff43b2
+# %% ../../nbs/data/sets.ipynb #9b4f2447
 from importlib import import_module
 
 import pandas as pd
@@ -13,7 +13,7 @@ import pandas as pd
 from ..core import MespotError
 from .manifest import data_root, entry
 from .open_clips import OPEN_CLIPS, open_clips
-from .phantom import PRESETS, phantom
+from .phantom import phantom
 from .tables import DataSet, Repairs
 from .video import read_video
 

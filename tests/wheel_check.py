@@ -11,8 +11,10 @@ modules = [m.name for m in pkgutil.walk_packages(mespot.__path__, "mespot.")]
 for name in modules: importlib.import_module(name)
 assert "mespot.kit.cli" in modules and "mespot.measure.intervals" in modules, modules
 assert "spotting" in chapters(), f"chapters in the wheel: {chapters()}"
-for part in ("kit/templates/report.html.j2", "kit/templates/report.css", "weights"): assert package_file(part).exists(), f"{part} is not in the wheel"
+for part in ("kit/templates/report.html.j2", "kit/templates/report.css", "weights", "data_manifest.yaml"): assert package_file(part).exists(), f"{part} is not in the wheel"
 assert list(package_file("weights").glob("*.safetensors")), "no weights in the wheel"
+listed = subprocess.run([Path(sys.prefix)/"bin"/"mespot", "data", "check", "phantom-tiny"], capture_output=True, text=True)
+assert listed.returncode == 0 and "INCOMPLETE" not in listed.stdout, listed
 bare = subprocess.run([Path(sys.prefix)/"bin"/"mespot", "report", "spotting"], capture_output=True, text=True)
 assert bare.returncode == 2 and "mespot[notebooks]" in bare.stderr, bare
 print(f"{len(modules)} modules import from the wheel; chapters: {', '.join(chapters())}")

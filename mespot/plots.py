@@ -13,16 +13,18 @@ from .measure.intervals import KINDS
 from .report import COLOURS
 from .signal.postprocess import smooth_scores
 
-# %% ../nbs/plots.ipynb #cf2e52de
+# %% ../nbs/plots.ipynb #1a9043ae
 def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):
-    """Raw and smoothed scores (n, 2) of one video over time in two panels, micro above macro, with thresholds.
+    """Raw and smoothed scores (n, 2) of one video over time in two panels, micro above macro, with the thresholds of the decoder `post` (None: raw scores only).
 
     `spotted` and `truth` are tables with onset, offset and kind: spotted intervals are shaded, true ones drawn as bars above. Returns the figure."""
     if axes is None: _, axes = plt.subplots(2, 1, figsize=(10, 4), sharex=True)
-    smoothed, t = smooth_scores(scores, fps, post), np.arange(len(scores))/fps
+    smoothed, t = None if post is None else smooth_scores(scores, fps, post), np.arange(len(scores))/fps
     for k, (ax, kind, c) in enumerate(zip(axes, KINDS, (COLOURS["micro"], COLOURS["macro"]))):
-        ax.plot(t, scores[:, k], color=c, lw=.6, alpha=.5, label="score"); ax.plot(t, smoothed[:, k], color=c, lw=1.6, label="smoothed")
-        ax.axhline(post.threshold[k], color="0.4", lw=.8, ls="--", label="threshold")
+        ax.plot(t, scores[:, k], color=c, lw=.6, alpha=.5 if post else .9, label="score")
+        if post is not None:
+            ax.plot(t, smoothed[:, k], color=c, lw=1.6, label="smoothed")
+            if getattr(post, "mode", "") != "relative": ax.axhline(post.threshold[k], color="0.4", lw=.8, ls="--", label="threshold")
         rows = lambda table: [] if table is None else table[table.kind == kind].itertuples()
         for i, r in enumerate(rows(spotted)): ax.axvspan(r.onset/fps, (r.offset + 1)/fps, color=c, alpha=.18, lw=0, label=None if i else "spotted")
         for i, r in enumerate(rows(truth)):
@@ -32,15 +34,16 @@ def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):
     axes[-1].set_xlabel("time (s)")
     return axes[0].figure
 
-# %% ../nbs/plots.ipynb #1b21666d
+# %% ../nbs/plots.ipynb #47361573
 def plot_roc(scores, labels):
-    "ROC curves: `scores` is a dict name -> (n, 2), `labels` (n, 2) 0/1; frames without a score (NaN) are left out. Returns the figure."
-    fig, axes = plt.subplots(1, 2, figsize=(8.4, 4))
-    for k, (ax, kind) in enumerate(zip(axes, KINDS)):
+    "ROC curves: `scores` is a dict name -> (n, 2), `labels` (n, 2) 0/1, micro and macro, or (n, 1) each, movement; frames without a score (NaN) are left out. Returns the figure."
+    kinds = [f"{k}-expressions" for k in KINDS] if labels.shape[1] == 2 else ["movement"]
+    fig, axes = plt.subplots(1, len(kinds), figsize=(4.2*len(kinds), 4), squeeze=False)
+    for k, (ax, kind) in enumerate(zip(axes[0], kinds)):
         for (name, s), style in zip(scores.items(), ("-", "--", ":", "-.")):
             seen = ~np.isnan(s[:, k]); y, p = labels[seen, k], s[seen, k]
             x, tpr, _ = roc_curve(y, p); ax.plot(x, tpr, style, label=f"{name}: AUC {roc_auc_score(y, p):.3f}")
         ax.plot([0, 1], [0, 1], color="0.7", lw=.8)
-        ax.set(title=f"{kind}-expressions", xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+        ax.set(title=kind, xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
         ax.legend(loc="lower right")
     return fig

@@ -22,7 +22,7 @@ from .signal.lcn import lcn
 from .signal.postprocess import PostProcessing
 from .train.thresholds import predictions_of
 
-# %% ../nbs/spot.ipynb #6da220d1
+# %% ../nbs/spot.ipynb #09fb580c
 def apex_of(frames, onset, offset, fps, ok=None):
     """Frame index within [onset, offset] whose normalised picture differs most from those at onset and offset together.
 
@@ -46,7 +46,7 @@ def load_spotter(weights=None):
 def spot_frames(model, card, store, name):
     "Scores (n, 2), predictions with an `apex` column, and the post-processing used, of one aligned video (a frame store)."
     post = PostProcessing(**card["postprocessing"])
-    scores = predict_video(model, store.frames, store.fps, tuple(card["skips"]), pair=card.get("pair", "centred"), lcn=card["lcn"], ok=store.ok)
+    scores = predict_video(model, store.frames, store.fps, tuple(card["skips"]), ok=store.ok)
     videos = pd.DataFrame([dict(video=name, subject=name, fps=store.fps, n_frames=len(store.frames))])
     found = predictions_of({name: scores}, videos, post)
     found.insert(3, "apex", pd.array([apex_of(store.frames, r.onset, r.offset, store.fps, store.ok) for r in found.itertuples()], dtype="Int64"))

@@ -1,5 +1,7 @@
 "Augmentation: ranges, the same change for all frames of a sample, the warp against OpenCV, light that LCN forgets."
 import cv2, numpy as np, pytest, torch
+import torch.nn.functional as F
+from hypothesis import given, settings, strategies as st
 from mespot.signal.augment import augment, draw_augmentation, tone, turn
 from mespot.signal.lcn import lcn_torch
 
@@ -48,6 +50,66 @@ def test_mixed_batch_equals_one_by_one():
     deg, flip = torch.tensor([0., 4., -9., 10.]), torch.tensor([True, False, True, True])
     together = turn(x, deg, flip)
     for i in range(4): torch.testing.assert_close(together[i], turn(x[i:i + 1], deg[i:i + 1], flip[i:i + 1])[0], atol=2e-5, rtol=0)
+
+# light and turning are done by OpenCV on a CPU and by torch on a GPU
+
+class OnGPU(torch.Tensor):
+    "A tensor in main memory that says it is on a GPU, so that it takes that path."
+    is_cuda = True
+
+def sampled(x, degrees, flip):
+    "`turn` by torch's own affine grid: the whole batch in units of the picture's sides."
+    H, W = x.shape[-2:]
+    a, side = torch.deg2rad(degrees), torch.where(flip, -1., 1.)
+    c, s, zero = a.cos(), a.sin(), torch.zeros(len(x))
+    grid = F.affine_grid(torch.stack([torch.stack([c*side, s*H/W, zero], -1), torch.stack([-s*side*W/H, c, zero], -1)], 1), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(2, 50), st.integers(2, 50), st.lists(st.tuples(st.floats(-45, 45), st.booleans()), min_size=1, max_size=5))
+def test_turn_is_an_affine_grid_on_either_device(h, w, turns):
+    turns = [(.5, True), *turns]                                          # at least one is turned: else nothing is resampled
+    x, (degrees, flip) = smooth(len(turns), 2, h, w), map(torch.tensor, zip(*turns))
+    expected = sampled(x, degrees, flip)
+    cpu, gpu = turn(x, degrees, flip), turn(x.as_subclass(OnGPU), degrees, flip).as_subclass(torch.Tensor)
+    torch.testing.assert_close(gpu, expected, atol=1e-4, rtol=0)
+    step = max((x[..., 1:, :] - x[..., :-1, :]).abs().max(), (x[..., 1:] - x[..., :-1]).abs().max()).item()
+    torch.testing.assert_close(cpu, expected, atol=step/16 + 1e-5, rtol=0)       # OpenCV rounds positions to 1/32 px each way
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 4), *[st.floats(.5, 1.5)]*3, st.integers(0, 9))
+def test_tone_of_bytes_is_tone_of_floats_on_either_device(n, contrast, gamma, gain, seed):
+    x = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (n, 4, 7, 9), dtype=np.uint8))
+    x[0, 0, 0, :2] = torch.tensor([0, 255])
+    how = [torch.linspace(1, p, n) for p in (contrast, gamma, gain)]
+    expected = tone(x.double()/255, *(h.double() for h in how)).float()
+    assert tone(x, *how).dtype == torch.float32
+    torch.testing.assert_close(tone(x, *how), expected, atol=2e-6, rtol=2e-5)
+    torch.testing.assert_close(tone(x.as_subclass(OnGPU), *how).as_subclass(torch.Tensor), expected, atol=2e-6, rtol=2e-5)
+
+def test_bytes_are_augmented_like_floats_on_either_device():
+    x = (smooth(5, 4, 40, 30)*255).to(torch.uint8)
+    a, b, c = (augment(y, gen(3)) for y in (x, x.float()/255, x.as_subclass(OnGPU)))
+    assert a.dtype == torch.float32 and a.shape == x.shape and a.max() > .2
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+    torch.testing.assert_close(a, c.as_subclass(torch.Tensor), atol=.02, rtol=0)
+
+@pytest.mark.parametrize("view", [lambda x: x.transpose(2, 3), lambda x: x[:, :, ::2, 1::3], lambda x: x[:, :1].expand(-1, 4, -1, -1), lambda x: x.flip(-1)[1:]])
+def test_views_of_other_tensors(view):
+    x = view((smooth(3, 4, 40, 30)*255).to(torch.uint8))
+    assert torch.equal(augment(x, gen(3)), augment(x.contiguous(), gen(3)))
+    torch.testing.assert_close(augment(x, gen(3)), augment(x.contiguous().float()/255, gen(3)), atol=1e-5, rtol=0)
+
+def test_nothing_to_turn_is_not_resampled():
+    x = (smooth(4, 4, 20, 30)*255).to(torch.uint8)
+    y = augment(x, gen(0), contrast=(1, 1), gamma=(1, 1), gain=(1, 1), rotation=0., flip=0.)
+    torch.testing.assert_close(y, x.float()/255, atol=1e-6, rtol=0)
+    torch.testing.assert_close(augment(x, gen(0), contrast=(1, 1), gamma=(1, 1), gain=(1, 1), rotation=0., flip=1.1), x.flip(-1).float()/255, atol=1e-6, rtol=0)
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_agrees_with_cpu():
+    x = (smooth(5, 4, 112, 112)*255).to(torch.uint8)
+    torch.testing.assert_close(augment(x.cuda(), gen(3)).cpu(), augment(x, gen(3)), atol=.02, rtol=0)
 
 def test_gain_is_forgotten_by_lcn_but_gamma_is_not():
     x, one = smooth(2, 4, 56, 56)*.8 + .1, torch.ones(2)

@@ -2,8 +2,8 @@
 import signal, threading
 import numpy as np, pytest, torch
 from mespot.core import MespotError
-from mespot.nets.spotter import SpotterConfig, predict_video
-from mespot.train.fit import SpotterTask, fit_spotter
+from mespot.nets.spotter import LOSSES, SpotterConfig, predict_video, weighted_loss
+from mespot.train.fit import SpotterTask, fit_checkpoints, fit_spotter
 from mespot.train.thresholds import frame_auc
 from mespot.train.samples import FrameSamples, LabelledVideo, batches, draw_moments
 
@@ -25,6 +25,7 @@ def blobs(subject, n=360, size=36, fps=30):
 
 VIDEOS = [blobs(s) for s in range(12)]
 FEW = dict(epochs=2, frames_per_epoch=48)
+timeless = lambda history: history.drop(columns=["seconds", "waiting"])
 weights = lambda m: torch.cat([v.flatten().float() for v in m.state_dict().values()])
 
 def counter(n=200, fps=30, subject="c", ok=None):
@@ -93,7 +94,7 @@ def test_auc():
     assert np.isnan(frame_auc([[0, 1], [0, 1]], np.random.rand(2, 2))).all() and np.isnan(frame_auc([[0, 1], [1, 0]], np.full((2, 2), np.nan))).all()
 
 def test_it_learns():
-    model, history = fit_spotter(VIDEOS[:9], VIDEOS[9:11], epochs=5, frames_per_epoch=800, val_frames=300, M=(.5, .5), skips=((.125, .375), (.6, 1.2)))
+    model, history = fit_spotter(VIDEOS[:9], VIDEOS[9:11], epochs=5, frames_per_epoch=800, val_frames=300, loss=dict(W=3, M=(.5, .5)), skips=((.125, .375), (.6, 1.2)))
     auc = frame_auc(VIDEOS[11].labels, predict_video(model, VIDEOS[11].frames, 30, (.2, .9)))
     assert (auc > .94).all(), auc
     assert history.train_loss.iloc[-1] < .8*history.train_loss.iloc[0] and history[["auc_micro", "auc_macro"]].iloc[-1].min() > .85
@@ -103,11 +104,12 @@ def test_a_seed_repeats_bit_for_bit_and_random_state_survives():
     torch.manual_seed(5); assert torch.equal(torch.rand(1), after)
     torch.rand(7); b, hb = fit_spotter(VIDEOS[:2], VIDEOS[2:3], **FEW)
     assert torch.equal(weights(a), weights(b))
-    assert ha.drop(columns="seconds").equals(hb.drop(columns="seconds"))
+    assert timeless(ha).equals(timeless(hb))
     assert not torch.equal(weights(a), weights(fit_spotter(VIDEOS[:2], VIDEOS[2:3], seed=1, **FEW)[0]))
 
-@pytest.mark.parametrize("change", [dict(lcn=False), dict(augmentation=False), dict(W=1.), dict(M=(.1, .9)), dict(pair="forward"), dict(lr=.001),
-                                    dict(optimiser="sgd", lr=.007), dict(balance=(1, 1, 1)), dict(config=SpotterConfig(pool="max")), dict(batch=8)])
+@pytest.mark.parametrize("change", [*(dict(config=SpotterConfig(**o)) for o in (dict(lcn=False), dict(pair="forward"), dict(pool="max"), dict(dropout=.4))),
+                                    dict(augmentation=False), dict(loss=dict(W=1.)), dict(loss=dict(M=(.1, .9))), dict(loss=dict(absent=2.)), dict(loss=LOSSES["paper"]), dict(lr=.001),
+                                    dict(optimiser="sgd", lr=.007), dict(balance=(1, 1, 1)), dict(batch=8), dict(skips=((.3, .4), (1, 2)))])
 def test_every_option_changes_the_result(change):
     a, b = (fit_spotter(VIDEOS[:2], VIDEOS[2:3], epochs=1, frames_per_epoch=32, **c)[0] for c in ({}, change))
     assert not torch.equal(weights(a), weights(b))
@@ -118,14 +120,90 @@ def test_every_epoch_is_drawn_anew_and_validation_is_not(monkeypatch):
     fit_spotter(VIDEOS[:2], VIDEOS[2:3], epochs=3, frames_per_epoch=16)
     assert [e for s, e in calls if s == "s0"][:3] == [0, 1, 2] and [e for s, e in calls if s == "s2"] == [0]
 
+# checkpoints
+
+STILL = dict(frames_per_epoch=64, val_frames=720, skips=((.2, .2), (.9, .9)))     # fixed skips: every pass over the validation frames sees the same
+PAIR = {"for s10": ["s9"], "for s9": ["s10"]}
+
+def test_a_checkpoint_is_what_a_training_validated_by_that_person_alone_keeps():
+    options = dict(STILL, epochs=6, lr=.02, seed=2, patience=9)
+    models, h, when = fit_checkpoints(VIDEOS[:3], VIDEOS[9:11], PAIR, **options)
+    assert list(models) == list(when) == list(PAIR) and len(set(when.values())) == 2, "they should be best at different epochs here, or this test sees little"
+    for name, who in PAIR.items():
+        alone, g, w = fit_checkpoints(VIDEOS[:3], [v for v in VIDEOS if v.subject in who], {"alone": who}, **options | dict(val_frames=360))
+        assert torch.equal(weights(alone["alone"]), weights(models[name])) and w["alone"] == when[name]
+        np.testing.assert_allclose(h[f"val_loss {name}"], g.val_loss, rtol=1e-5)
+    assert np.array_equal(h.train_loss, g.train_loss)                    # who validates changes nothing about what is learned
+
+def test_validation_losses_are_those_of_the_people_and_of_the_states_that_come_back():
+    models, h, when = fit_checkpoints(VIDEOS[:2], VIDEOS[8:11], {"one": ["s8"], "two": ["s9", "s10"]}, epochs=4, lr=.02, frames_per_epoch=48, val_frames=200, batch=32)
+    assert [c for c in h if c.startswith("val_loss")] == ["val_loss", "val_loss one", "val_loss two"]
+    np.testing.assert_allclose(h.val_loss, h[["val_loss one", "val_loss two"]].mean(axis=1))
+    samples = FrameSamples(VIDEOS[8:11], frames_per_epoch=200)
+    x, y = samples[np.arange(200)]
+    for name, who in dict(one=["s8"], two=["s9", "s10"]).items():
+        rows, m = np.isin(samples.subjects, who), models[name]
+        with torch.no_grad(): loss = weighted_loss(m(SpotterTask(m, {}).prepare(x, False))[rows], y[rows]).item()
+        assert 0 < rows.sum() < 200 and not m.training
+        assert loss == pytest.approx(h[f"val_loss {name}"][when[name]], rel=1e-4) and when[name] == h[f"val_loss {name}"].idxmin()
+    assert "val_loss best" not in fit_spotter(VIDEOS[:2], VIDEOS[2:3], **FEW)[1]
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_it_stops_when_no_checkpoint_has_improved_for_so_long(patience):
+    _, h, when = fit_checkpoints(VIDEOS[:2], VIDEOS[9:11], PAIR, epochs=25, patience=patience, lr=.05, optimiser="sgd", frames_per_epoch=48, val_frames=100)
+    improved = np.zeros(len(h), bool)
+    for name in PAIR: improved |= h[f"val_loss {name}"] < h[f"val_loss {name}"].shift(fill_value=np.inf).cummin()
+    waited, steps = 0, []
+    for yes in improved: waited = 0 if yes else waited + 1; steps.append(waited)
+    assert steps[-1] == patience and max(steps[:-1]) < patience and len(h) < 25 and max(when.values()) == len(h) - 1 - patience
+
+def test_training_goes_on_as_long_as_one_checkpoint_improves(monkeypatch):
+    losses, task, told = dict(a=[5, 4, *[4]*10], b=[5, 5, 5, 4, 5, 3, *[5]*6]), [], []    # the first alone would end it after epoch 3
+    init = SpotterTask.__init__
+    def remember(self, *args, **options): init(self, *args, **options); task.append(self)
+    def loss(logits, *_, **__):
+        if logits.requires_grad: return logits.mean()
+        told.append("ab"[len(told) % 2])
+        return torch.tensor(float(losses[told[-1]][task[0].current_epoch]))
+    monkeypatch.setattr(SpotterTask, "__init__", remember)
+    monkeypatch.setattr("mespot.train.fit.weighted_loss", loss)
+    _, h, when = fit_checkpoints(VIDEOS[:1], VIDEOS[9:11], {"a": ["s9"], "b": ["s10"]}, epochs=12, patience=2, frames_per_epoch=16)
+    assert when == dict(a=1, b=5) and h.epoch.tolist() == list(range(8)) and h["val_loss b"].tolist() == losses["b"][:8]
+
+def test_checkpoints_need_people_to_validate():
+    for who in ([], ["s11"], ["s9", "s1"]):
+        with pytest.raises(MespotError, match="checkpoint x is to be chosen by"): fit_checkpoints(VIDEOS[:2], VIDEOS[9:11], {"ok": ["s9"], "x": who}, **FEW)
+
 def test_best_state_comes_back_and_patience_stops():
     model, h = fit_spotter(VIDEOS[:2], VIDEOS[2:3], epochs=30, frames_per_epoch=64, patience=2, lr=.05, optimiser="sgd")
     best = h.val_loss.idxmin()
     assert len(h) == best + 3 < 30 and not model.training
-    task = SpotterTask(model)
+    task = SpotterTask(model, {})
     x, y = FrameSamples(VIDEOS[2:3], frames_per_epoch=64)[np.arange(64)]
-    from mespot.nets.spotter import weighted_loss
     with torch.no_grad(): assert weighted_loss(model(task.prepare(x, False)), y).item() == pytest.approx(h.val_loss[best], rel=1e-4)
+
+def test_training_goes_on_from_a_start_and_leaves_it_alone():
+    start, _ = fit_spotter(VIDEOS[3:5], VIDEOS[2:3], **FEW, lr=.02)
+    before = weights(start)
+    still = dict(epochs=1, frames_per_epoch=16, lr=1e-7, start=start)
+    on, _ = fit_spotter(VIDEOS[:2], VIDEOS[2:3], **still)
+    for (name, a), b in zip(start.named_parameters(), on.parameters()): assert (a - b).abs().max() < 1e-5, name
+    further, _ = fit_spotter(VIDEOS[:2], VIDEOS[2:3], **still | dict(lr=.02))
+    assert torch.equal(weights(start), before) and not start.training
+    assert not torch.allclose(weights(further), before, atol=1e-3) and not torch.equal(weights(further), weights(fit_spotter(VIDEOS[:2], VIDEOS[2:3], **still | dict(lr=.02, start=None))[0]))
+
+def test_history():
+    ticks = []
+    _, h = fit_spotter(VIDEOS[:2], VIDEOS[2:3], **FEW, tick=lambda: ticks.append(1))
+    assert list(h) == ["epoch", "train_loss", "val_loss", "auc_micro", "auc_macro", "lr", "seconds", "waiting"] and h.epoch.tolist() == [0, 1] and len(ticks) == 2
+    assert (h.seconds > 0).all() and h.waiting.between(0, 1).all()
+
+def test_movement_network_learns_either_kind():
+    model, h = fit_spotter(VIDEOS[:6], VIDEOS[9:11], SpotterConfig(outputs=1), epochs=3, frames_per_epoch=500, val_frames=200, loss=LOSSES["movement"], skips=((.125, .375), (.6, 1.2)))
+    p = predict_video(model, VIDEOS[11].frames, 30, (.2, .9))
+    either = np.repeat(VIDEOS[11].labels.any(1, keepdims=True), 2, 1)
+    assert p.shape == (360, 1) and "auc_movement" in h and "auc_micro" not in h and frame_auc(either, np.repeat(p, 2, 1))[0] > .8
+    with pytest.raises(MespotError, match="1 kind"): fit_spotter(VIDEOS[:2], VIDEOS[2:3], SpotterConfig(outputs=1), **FEW)
 
 def test_linear_decay_ends_near_zero():
     _, h = fit_spotter(VIDEOS[:2], VIDEOS[2:3], epochs=4, frames_per_epoch=32, lr=.004)
@@ -140,10 +218,10 @@ def test_quiet_and_leaves_no_files(tmp_path, monkeypatch, capfd, recwarn):
     assert out + err == "" and not list(tmp_path.iterdir()) and not [w for w in recwarn if "lightning" in str(w.filename)]
 
 def test_user_errors():
-    for bad, match in [(dict(optimiser="rmsprop"), "adam"), (dict(device="tpu9"), "cpu"), (dict(pair="around"), "centred")]:
+    for bad, match in [(dict(optimiser="rmsprop"), "adam"), (dict(device="tpu9"), "cpu"), (dict(loss=dict(M=(1, 2, 3))), "one for each")]:
         with pytest.raises(MespotError, match=match): fit_spotter(VIDEOS[:2], VIDEOS[2:3], **FEW, **bad)
     with pytest.raises(MespotError, match="s1"): fit_spotter(VIDEOS[:2], VIDEOS[1:3], **FEW)
-    with pytest.raises(MespotError, match="usable"): fit_spotter(VIDEOS[:2], [], **FEW)
+    with pytest.raises(MespotError, match="validation"): fit_spotter(VIDEOS[:2], [], **FEW)
     with pytest.raises(MespotError, match="never finite"): fit_spotter(VIDEOS[:2], VIDEOS[2:3], lr=1e18, optimiser="sgd", **FEW)
 
 def test_interrupt_is_an_interrupt_and_the_next_one_works():

@@ -26,6 +26,27 @@ def test_paired_loso(names, random):
     shuffled = list(names); random.shuffle(shuffled)
     assert paired_loso(shuffled) == folds
 
+@settings(deadline=None, max_examples=60)
+@given(people, st.integers(1, 4), st.randoms())
+def test_paired_loso_with_further_people_to_validate(names, extra, random):
+    subjects = sorted(set(names))
+    if len(subjects) < 3 + extra:
+        with pytest.raises(MespotError, match="further"): paired_loso(names, extra)
+        return
+    folds, plain = paired_loso(names, extra), paired_loso(names)
+    assert [[s.test for s in f] for f in folds] == [[s.test for s in f] for f in plain]                     # who is tested when stays as it is
+    for f, g in zip(folds, plain):
+        more = {tuple(x for x in s.val if x not in t.val) for s, t in zip(f, g)}
+        assert len(more) == 1 and len(more.copy().pop()) == extra                                           # the same further people in both
+        assert len({s.train for s in f}) == 1 and all(disjoint(s) and s.train and {*s.train, *s.val} | set(g[0].test + g[0].val) == set(subjects) for s in f)
+        assert all(set(t.val) <= set(s.val) and len(s.val) == 1 + extra for s, t in zip(f, g))
+    shuffled = list(names); random.shuffle(shuffled)
+    assert paired_loso(shuffled, extra) == folds
+
+def test_the_further_people_follow_the_pair_and_come_round():
+    folds = paired_loso("abcdefg", 2)
+    assert [f[0].val for f in folds] == [("b", "c", "d"), ("d", "e", "f"), ("f", "g", "a"), ("a", "b", "c")] and folds[2][1].val == ("e", "g", "a")
+
 @pytest.mark.parametrize("n,trainings", [(30, 15), (22, 11), (23, 12), (3, 2), (4, 2)])
 def test_number_of_trainings(n, trainings): assert len(paired_loso(map(str, range(n)))) == trainings
 

@@ -135,13 +135,18 @@ def test_ready_made_views(tmp_path):
     assert store_frames("p001_1", views(6), 6, 200., dict(made_by, seed=(0, 2)), tmp_path).n_frames == 6
     for wrong in (np.zeros((112, 112)), np.zeros((64, 64), np.uint8)):
         with pytest.raises(MespotError, match="frame 0 is"): store_frames("wrong", [wrong], 1, 30, {}, tmp_path)
+    for side in (112, 160):                                           # a store of one side takes no view of another
+        with pytest.raises(MespotError, match="frame 1 is"):
+            store_frames("wrong", [np.zeros((160, 160), np.uint8), np.zeros((112, 112), np.uint8)][::1 if side == 160 else -1], 2, 30, {}, tmp_path, side=side)
     for n in (4, 6):
         with pytest.raises(MespotError, match="was to get"): store_frames("count", views(5), n, 30, {}, tmp_path)
 
 
-def test_many_frames_fit_the_header(tmp_path):
-    store = store_frames("long", (np.zeros((112, 112), np.uint8) for _ in range(1234)), 1234, 30, {}, tmp_path)
-    assert store.frames.shape == (1234, 112, 112) and store.path.stat().st_size == 128 + 1234*112*112
+@pytest.mark.parametrize("side", [112, 160])
+def test_many_frames_fit_the_header(tmp_path, side):
+    store = store_frames("long", (np.full((side, side), i % 251, np.uint8) for i in range(1234)), 1234, 30, {}, tmp_path, side=side)
+    assert store.frames.shape == (1234, side, side) and store.path.stat().st_size == 128 + 1234*side*side
+    assert (open_store(store.path).frames[:, -1, -1] == np.arange(1234) % 251).all()
 
 
 def test_workers_map_the_file(tmp_path):

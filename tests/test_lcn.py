@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage import data
 
 from mespot.core import MespotError
-from mespot.signal.lcn import PIECE, _blur_tensor, blur_matrix, gaussian, lcn, lcn_torch
+from mespot.signal.lcn import PIECE, _blur_factors, blur_matrix, gaussian, lcn, lcn_torch
 
 rng = np.random.default_rng(0)
 faces = data.lfw_subset()[:4].astype(np.float64)                                   # (4, 25, 25) in [0, 1]
@@ -19,7 +19,7 @@ noise = rng.random((112, 112))
 def oracle(f, sigma=4, divide_by="deviation", floor=True):
     "LCN of one image in float64 by scipy, as the equations say it."
     f = np.asarray(f, np.float64)
-    blur = lambda x: ndimage.gaussian_filter(x, sigma, mode="mirror", radius=max(1, round(4*sigma)))
+    blur = lambda x: ndimage.gaussian_filter(x, sigma, mode="mirror", radius=max(1, round(5*sigma)))
     v = f - blur(f)
     s = blur(v**2)
     if divide_by == "deviation": s = np.sqrt(s)
@@ -120,12 +120,38 @@ def test_any_batch_shape_and_each_image_by_itself():
     assert torch.allclose(lcn_torch(many)[[0, -1]], lcn_torch(many[[0, -1]]), atol=1e-5)
 
 
+@pytest.mark.parametrize("n, sigma", [(112, 4), (160, 4), (24, 4), (112, 7)])
+def test_few_frequencies_are_enough_for_the_blur(n, sigma):
+    P, Q = _blur_factors(n, sigma, torch.device("cpu"), torch.float32)
+    A = blur_matrix(n, sigma)
+    assert P.shape == Q.shape[::-1] and P.dtype == torch.float32 and len(Q) <= n/2
+    assert np.linalg.norm(P.double().numpy() @ Q.double().numpy() - A, 2) < 5e-6
+    exact = np.linalg.svd(A, compute_uv=False)
+    assert (exact[:len(Q)] > 1e-6).all() and (exact[len(Q):] < 1e-5).all()                     # neither more nor fewer than matter
+
+
+@pytest.mark.parametrize("n, sigma, dtype", [(112, 4, torch.float64), (112, 2, torch.float32), (112, .5, torch.float32), (2, 4, torch.float64)])
+def test_where_factors_do_not_pay_the_matrix_is_used(n, sigma, dtype):
+    P, Q = _blur_factors(n, sigma, torch.device("cpu"), dtype)
+    assert Q is None and torch.equal(P, torch.as_tensor(blur_matrix(n, sigma), dtype=dtype))
+
+
+@pytest.mark.parametrize("picture", ["step", "impulse", "checkerboard", "half flat", "vignette"])
+def test_hard_pictures_by_factors_of_the_blur(picture):
+    Y, X = np.mgrid[:112, :112]
+    x = dict(step=255.*(X > 50), impulse=255.*((X == 3) & (Y == 110)), checkerboard=255.*((X + Y) % 2), vignette=255*np.exp(-((X - 56)**2 + (Y - 56)**2)/2e3))
+    x["half flat"] = np.where(X < 56, cv2.resize(face, (112, 112)), 128)
+    for option in ({}, dict(divide_by="variance")):
+        want = oracle(x[picture], **option)
+        assert np.abs(lcn_torch(torch.from_numpy(x[picture]).float(), **option).numpy() - want).max() < 2e-4*np.abs(want).max()
+
+
 def test_blur_matrices_are_cached_and_serve_training_after_inference():
-    _blur_tensor.cache_clear()
+    _blur_factors.cache_clear()
     with torch.inference_mode(): lcn_torch(torch.rand(2, 15, 15))
     x = torch.rand(2, 15, 15, requires_grad=True)
     lcn_torch(x).square().sum().backward()
-    assert _blur_tensor.cache_info().misses == 1 and x.grad.isfinite().all()
+    assert _blur_factors.cache_info().misses == 1 and x.grad.isfinite().all()
 
 
 def test_gradients_are_right_and_finite_on_flat_images():

@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 import mespot.nets.spotter as module
 from mespot.core import MespotError
-from mespot.nets.spotter import (PAIRS, Spotter, SpotterConfig, fold_batch_norm, frame_quads, load_weights, predict_naive, predict_video, save_weights,
-                                 skip_frames, weighted_loss)
+from mespot.nets.spotter import (LOSSES, PAIRS, Block, Spotter, SpotterConfig, deep_config, end_to_end_config, fold_batch_norm, frame_quads, load_weights,
+                                 predict_naive, predict_video, save_weights, skip_frames, weighted_loss)
 
-def lively(seed=0, **config):
+def lively(seed=0, config=None, **options):
     "A network with used batch norms and a loud head, so that a wrong frame shows in its output."
     torch.manual_seed(seed)
-    net = Spotter(SpotterConfig(**config))
+    net = Spotter(config or SpotterConfig(**options))
     with torch.no_grad():
         for _ in range(10): net.train()(torch.randn(8, 4, 32, 32)*2 + .5)
         net.head.weight *= 30
@@ -57,18 +57,86 @@ def test_difference_start_and_training_moves_it():
     v = Spotter(SpotterConfig(difference_start=False)).blocks[0].conv[0].weight
     assert not torch.equal(v[:, 1], -v[:, 0])
 
-def test_pool_and_dropout_do_something():
+count = lambda net: sum(p.numel() for p in net.parameters())
+
+OTHERWISE = dict(channels=(16, 32, 48), kernels=(5, 3, 5), strides=(2, 2, 1), halve="maxpool", separable=False, batch_norm=False, dropout=.6, pool="max", difference_start=False,
+                 outputs=1, lcn=False, pair="forward")
+
+@pytest.mark.parametrize("option", [f.name for f in dataclasses.fields(SpotterConfig)])
+def test_every_option_has_an_effect(option):
+    config = SpotterConfig(**{option: OTHERWISE[option]})
+    if option in ("lcn", "pair"):                                        # what it is fed, not what it is made of
+        net, v = lively(), film(40)
+        other = Spotter(config).eval(); other.load_state_dict(net.state_dict())
+        for f in (predict_video, predict_naive): assert np.abs(f(net, v, 30, (.2, 1.)) - f(other, v, 30, (.2, 1.))).max() > .01
+        return
+    def outcome(c):
+        torch.manual_seed(3); net, x = Spotter(c), torch.randn(4, 4, 32, 32)
+        torch.manual_seed(4); return net(x)
+    assert torch.equal(outcome(SpotterConfig()), outcome(SpotterConfig()))
+    a, b = outcome(SpotterConfig()), outcome(config)
+    assert a.shape != b.shape or not torch.allclose(a, b, atol=1e-3)
+
+def test_dropout_rests_in_evaluation_and_none_is_none():
     a, x = lively(), torch.randn(2, 4, 32, 32)
-    b = lively(pool="max"); b.load_state_dict(a.state_dict())
-    assert not torch.allclose(a(x), b(x))
-    torch.manual_seed(0); assert not torch.equal(a.train()(x), a(x))
+    assert torch.equal(a(x), a(x)) and not torch.equal(a.train()(x), a(x))
     c = Spotter(SpotterConfig(dropout=0, batch_norm=False)).train(); assert torch.equal(c(x), c(x))
 
 def test_config_refuses():
-    for bad in (dict(channels=(1, 2)), dict(kernels=(5, 3, 4)), dict(pool="sum"), dict(dropout=1), dict(dropout=-.1), dict(channels=(), kernels=(), strides=())):
-        with pytest.raises(MespotError): SpotterConfig(**bad)
+    for bad in (dict(channels=(1, 2)), dict(kernels=(5, 3, 4)), dict(pool="sum"), dict(dropout=1), dict(dropout=-.1), dict(channels=(), kernels=(), strides=()),
+                dict(channels=(16, 0, 64)), dict(strides=(2, 0, 2)), dict(kernels=(5, -3, 3)), dict(halve="avgpool"), dict(outputs=3), dict(outputs=0), dict(pair="middle")):
+        with pytest.raises(MespotError) as e: SpotterConfig(**bad)
+        assert next(iter(bad)) in str(e.value)
     with pytest.raises(TypeError): SpotterConfig(depth=3)
     with pytest.raises(dataclasses.FrozenInstanceError): SpotterConfig().pool = "max"
+
+def by_hand(c):
+    "Parameters of the network, layer by layer."
+    n, a = 0, 2
+    for i, (b, k) in enumerate(zip(c.channels, c.kernels)):
+        n += a*k*k + a*b if c.separable and i else a*b*k*k
+        n += 2*b if c.batch_norm else b                                  # a bias only where no normalisation follows
+        a = b
+    return n + (2*a)**2 + 2*a + (2*a + 1)*c.outputs                      # one matrix for both dense layers, and the head
+
+@pytest.mark.parametrize("config", [SpotterConfig(), SpotterConfig(separable=False), SpotterConfig(batch_norm=False), SpotterConfig(outputs=1), SpotterConfig(halve="maxpool"),
+                                    deep_config(10, 8), deep_config(6, separable=False), end_to_end_config(), end_to_end_config(6)])
+def test_number_of_parameters(config): assert count(Spotter(config)) == by_hand(config)
+
+def test_the_default_and_the_end_to_end_network_have_as_many_as_ever():
+    assert count(Spotter()) == 20786                                     # shipped weights depend on it
+    assert count(Spotter(end_to_end_config())) == 2826
+
+@pytest.mark.parametrize("size", [32, 25, 7])
+def test_maxpool_halves_as_stride_does_after_an_unstrided_block(size):
+    torch.manual_seed(0)
+    c, x = SpotterConfig(halve="maxpool"), torch.randn(2, 3, size, size)
+    pooled, plain, strided = Block(3, 4, 5, 2, True, c).eval(), Block(3, 4, 5, 1, True, c).eval(), Block(3, 4, 5, 2, True, SpotterConfig()).eval()
+    plain.load_state_dict(pooled.state_dict())
+    torch.testing.assert_close(pooled(x), F.max_pool2d(plain(x), 2, ceil_mode=True))
+    assert pooled(x).shape == strided(x).shape == (2, 4, -(-size//2), -(-size//2))
+
+@pytest.mark.parametrize("depth", [3, 4, 6, 10, 20])
+def test_deeper_networks_halve_three_times_and_only_then_go_on(depth):
+    c = deep_config(depth, 4)
+    assert len(c.channels) == depth and sorted(c.strides) == [1]*(depth - 3) + [2]*3 and set(c.channels) == {4, 8, 16} and list(c.channels) == sorted(c.channels)
+    assert Spotter(c).eval().blocks(torch.randn(1, 2, 32, 32)).shape == (1, 16, 4, 4)
+
+def test_named_configs():
+    assert deep_config() == SpotterConfig() and deep_config(5, pool="max").pool == "max"
+    with pytest.raises(MespotError, match="at least 3"): deep_config(2)
+    b = end_to_end_config(outputs=1)
+    assert (b.channels, b.kernels, b.halve, b.separable, b.outputs) == ((2, 2, 4, 4, 8, 8), (11, 9, 7, 5, 3, 3), "maxpool", False, 1)      # Figure B.1
+    assert Spotter(b).eval().blocks(torch.randn(1, 2, 160, 160)).shape == (1, 8, 20, 20)
+    assert len(end_to_end_config(6).channels) == 12 and Spotter(end_to_end_config(6)).eval().blocks(torch.randn(1, 2, 160, 160)).shape == (1, 8, 3, 3)
+    with pytest.raises(MespotError, match="3 or 6"): end_to_end_config(4)
+
+def test_movement_network_has_one_answer():
+    net, v, ok = lively(outputs=1), film(60), np.arange(60) % 20 > 3
+    p = predict_video(net, v, 30, (.2, 1.), ok=ok)
+    assert net(torch.randn(3, 4, 24, 24)).shape == (3, 1) and p.shape == (60, 1) and (np.isnan(p[:, 0]) == ~ok).all()
+    np.testing.assert_allclose(p, predict_naive(net, v, 30, (.2, 1.), ok=ok), **close)
+    assert predict_video(net, v[:0], 30, (.2, 1.)).shape == (0, 1)
 
 # loss
 
@@ -82,6 +150,26 @@ def test_loss_against_formula_and_torch(n, W, M, seed):
     assert got == pytest.approx(-(np.array(M)*(W*T*np.log(s) + (1 - T)*np.log1p(-s))).sum(1).mean(), rel=1e-4, abs=1e-6)
     theirs = F.binary_cross_entropy_with_logits(z, t, torch.tensor(M), pos_weight=torch.full((2,), W), reduction="none").sum(1).mean()
     assert got == pytest.approx(theirs.item(), rel=1e-4, abs=1e-6) and got >= 0
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 9), st.sampled_from(sorted(LOSSES)), st.floats(0, 5), st.integers(0, 99))
+def test_weight_of_what_is_absent(n, name, absent, seed):
+    g, options = torch.Generator().manual_seed(seed), LOSSES[name] | dict(absent=absent)
+    C, W = len(options["M"]), options["W"]
+    z, t = torch.randn(n, C, generator=g)*4, (torch.rand(n, C, generator=g) < .5).float()
+    s, T = 1/(1 + np.exp(-z.double().numpy())), t.numpy()
+    assert weighted_loss(z, t, **options).item() == pytest.approx(-(np.array(options["M"])*(W*T*np.log(s) + absent*(1 - T)*np.log1p(-s))).sum(1).mean(), rel=1e-4, abs=1e-6)
+
+def test_named_losses_weigh_as_their_sources_say():
+    one = lambda name, z, t: weighted_loss(torch.tensor([z]), torch.tensor([t]), **LOSSES[name]).item()/np.log(2)     # at s = 1/2 a term is its weight times log 2
+    assert one("thesis", [0., 0.], [1., 1.]) == pytest.approx(3) and one("thesis", [0., 0.], [1., 0.]) == pytest.approx(3*.9 + .1)
+    assert one("paper", [0., 0.], [1., 0.]) == pytest.approx(.75*.1 + .25*.9) and one("paper", [0., 0.], [0., 1.]) == pytest.approx(.25*.1 + .75*.9)
+    assert one("movement", [0.], [1.]) == pytest.approx(.75) and one("movement", [0.], [0.]) == pytest.approx(.25)
+    assert one("unweighted", [0., 0.], [1., 0.]) == pytest.approx(2)
+
+def test_loss_wants_a_weight_for_each_kind():
+    with pytest.raises(MespotError, match="1 kind"): weighted_loss(torch.zeros(3, 1), torch.zeros(3, 1))
+    with pytest.raises(MespotError, match="2 kind"): weighted_loss(torch.zeros(3, 2), torch.zeros(3, 2), **LOSSES["movement"])
 
 def test_loss_weighs_micro_misses_most_and_stays_finite():
     one = lambda z, t: weighted_loss(torch.tensor([z]), torch.tensor([t])).item()
@@ -114,15 +202,16 @@ def test_skips_scale_with_fps():
 @pytest.mark.parametrize("lcn", [True, False])
 @pytest.mark.parametrize("n,fps,batch", [(90, 30, 8), (90, 30, 7), (40, 200, 16), (5, 30, 8), (1, 30, 8), (2, 200, 1)])
 def test_fast_equals_naive(n, fps, batch, lcn, pair):
-    net, v = lively(), film(n)
-    fast = predict_video(net, v, fps, (.2, 1.), pair, lcn, batch)
+    net, v = lively(pair=pair, lcn=lcn), film(n)
+    fast = predict_video(net, v, fps, (.2, 1.), batch)
     assert fast.shape == (n, 2) and fast.dtype == np.float32
-    np.testing.assert_allclose(fast, predict_naive(net, v, fps, (.2, 1.), pair, lcn), **close)
+    np.testing.assert_allclose(fast, predict_naive(net, v, fps, (.2, 1.)), **close)
     if n == 90: assert fast.std(0).min() > .001                          # else the comparison would mean nothing
 
-@pytest.mark.parametrize("config", [dict(separable=False), dict(batch_norm=False), dict(pool="max"), dict(channels=(4, 8), kernels=(3, 3), strides=(2, 1))])
+@pytest.mark.parametrize("config", [SpotterConfig(**o) for o in (dict(separable=False), dict(batch_norm=False), dict(pool="max"), dict(halve="maxpool"), dict(outputs=1),
+                                    dict(channels=(4, 8), kernels=(3, 3), strides=(2, 1)))] + [deep_config(7, 4), end_to_end_config()])
 def test_fast_equals_naive_for_every_network(config):
-    net, v = lively(**config), film(40)
+    net, v = lively(config=config), film(40)
     np.testing.assert_allclose(predict_video(net, v, 30, (.2, 1.)), predict_naive(net, v, 30, (.2, 1.)), **close)
     x = torch.randn(5, 4, 32, 32)
     torch.testing.assert_close(fold_batch_norm(net)(x), net(x), atol=1e-4, rtol=1e-5)
@@ -160,17 +249,23 @@ def test_empty_and_wrong_videos():
         for f in (predict_video, predict_naive):
             with pytest.raises(MespotError, match="uint8"): f(net, bad, 30, (.2, 1.))
     with pytest.raises(MespotError, match="mask"): predict_video(net, film(9), 30, (.2, 1.), ok=np.ones(8, bool))
-    with pytest.raises(MespotError, match="centred"): predict_video(net, film(9), 30, (.2, 1.), pair="middle")
 
 # weights
 
 def test_weights_there_and_back(tmp_path):
-    net = lively(channels=(4, 8), kernels=(3, 3), strides=(2, 2)).to(memory_format=torch.channels_last)
+    net = lively(channels=(4, 8), kernels=(3, 3), strides=(2, 2), halve="maxpool", outputs=1, lcn=False, pair="backward").to(memory_format=torch.channels_last)
     save_weights(tmp_path/"deep"/"w.safetensors", net, dict(thresholds=np.array([.5, .25]), note="ü"))
     back, card = load_weights(tmp_path/"deep"/"w")
     assert back.config == net.config and card["thresholds"] == [.5, .25] and card["note"] == "ü" and not back.training
     assert np.array_equal(predict_video(back, film(20), 30, (.2, 1.)), predict_video(net, film(20), 30, (.2, 1.)))
     assert sorted(p.name for p in (tmp_path/"deep").iterdir()) == ["w.json", "w.safetensors"]
+
+def test_weights_from_before_there_were_more_settings(tmp_path):
+    net = lively()
+    save_weights(tmp_path/"w", net, {})
+    card = json.loads((tmp_path/"w.json").read_text())
+    (tmp_path/"w.json").write_text(json.dumps(dict(config={k: v for k, v in card["config"].items() if k not in ("halve", "outputs", "lcn", "pair")})))
+    assert load_weights(tmp_path/"w")[0].config == net.config
 
 def damage(p, what):
     card = json.loads((p/"w.json").read_text())

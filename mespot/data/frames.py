@@ -34,13 +34,14 @@ def ok_mask(runs, n_frames):
     for first, last in runs: ok[first:last+1] = False
     return ok
 
-# %% ../../nbs/data/frames.ipynb #bbdd0777
+# %% ../../nbs/data/frames.ipynb #176fecac
 @dataclass(frozen=True)
 class FrameStore:
     """The aligned views of one video, opened.
 
-    path: its .npy file. frames: (n, 112, 112) uint8, a read-only memory map, black where left out. ok: (n,) bool, whether a face was found.
-    fps: frames per second. transforms: (n, 2, 3) float64 from the source frame to the view, NaN where left out or not known. meta: what the JSON file says.
+    path: its .npy file. frames: (n, 112, 112) uint8, or of the side given to `store_frames`, a read-only memory map, black where left out.
+    ok: (n,) bool, whether a face was found. fps: frames per second. transforms: (n, 2, 3) float64 from the source frame to the view, NaN where left out
+    or not known. meta: what the JSON file says.
     landmarks: (n, 68, 2) float32 in pixels of the view, a read-only memory map, NaN where there are none; None if the aligner finds none."""
     path: Path
     frames: np.ndarray
@@ -75,19 +76,19 @@ def open_store(path):
         raise MespotError(f"the files of the frame store {path} do not fit together; delete them and make it again")
     return FrameStore(path, frames, ok, fps, transforms, meta, landmarks)
 
-# %% ../../nbs/data/frames.ipynb #a61e0c98
+# %% ../../nbs/data/frames.ipynb #cdff6471
 def _header(file, kind, shape):
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, dict(descr=np.lib.format.dtype_to_descr(np.dtype(kind)), fortran_order=False, shape=shape))
 
-def _write_rows(files, rows, tick):
+def _write_rows(files, rows, tick, side):
     "Append `rows`, (view, transform, ok, landmarks), to the open `files` of views, transforms and landmarks as growing .npy arrays; the ok flags and whether there are landmarks."
-    kinds, ok, pointed = [("|u1", (VIEW, VIEW)), ("<f8", (2, 3)), ("<f4", (68, 2))], [], False
+    kinds, ok, pointed = [("|u1", (side, side)), ("<f8", (2, 3)), ("<f4", (68, 2))], [], False
     none = np.full((68, 2), np.nan, "<f4")
     for file, (kind, shape) in zip(files, kinds): _header(file, kind, (0, *shape))
     for view, transform, good, points in rows:
-        if view.shape != (VIEW, VIEW) or view.dtype != np.uint8:
-            raise MespotError(f"frame {len(ok)} is {view.dtype} {view.shape}; a frame store holds uint8 views of {VIEW}x{VIEW}")
+        if view.shape != (side, side) or view.dtype != np.uint8:
+            raise MespotError(f"frame {len(ok)} is {view.dtype} {view.shape}; this frame store holds uint8 views of {side}x{side}")
         if points is not None and not pointed:
             pointed = True
             for _ in ok: files[2].write(none)
@@ -115,7 +116,7 @@ def _reading(rows):
     try: yield from rows
     except OSError as e: raise MespotError(f"{e.filename or 'a frame'} cannot be read: {e.strerror or e}; check the file and its permissions") from e
 
-# %% ../../nbs/data/frames.ipynb #5622ddea
+# %% ../../nbs/data/frames.ipynb #e107c12a
 ENDINGS = (".npy", ".transforms.npy", ".landmarks.npy", ".map.csv", ".json")    # of the files of a store; the note comes last
 
 def _is_made(path, made_by):
@@ -123,14 +124,14 @@ def _is_made(path, made_by):
     try: return open_store(path).meta.get("made_by") == made_by
     except MespotError: return False
 
-def _build(path, rows, fps, made_by, table=None, tick=None):
+def _build(path, rows, fps, made_by, table=None, tick=None, side=VIEW):
     "Write the store `path` from `rows` and, if not None, OpenFace's `table`, all or nothing; if another process has finished the same store meanwhile, that stays."
     work = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
     views, transforms, landmarks, chart, note = (work/f"{path.stem}{e}" for e in ENDINGS)
     with _writing(path):
         try:
             work.mkdir(parents=True, exist_ok=True)
-            with ExitStack() as files: ok, pointed = _write_rows([files.enter_context(open(p, "wb")) for p in (views, transforms, landmarks)], _reading(rows), tick)
+            with ExitStack() as files: ok, pointed = _write_rows([files.enter_context(open(p, "wb")) for p in (views, transforms, landmarks)], _reading(rows), tick, side)
             if not pointed: landmarks.unlink()
             if table is not None: table.to_csv(chart, index=False)
             note.write_text(json.dumps(dict(n_frames=len(ok), fps=fps, missing=missing_runs(ok), landmarks=pointed, map=table is not None, made_by=made_by), indent=1))
@@ -166,25 +167,26 @@ def sweep(folder):
     for p in left: shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
     return left
 
-# %% ../../nbs/data/frames.ipynb #ce7a108c
+# %% ../../nbs/data/frames.ipynb #a6bbf19f
 def _place(folder, name):
     "The path of the store `name` in `folder`, or in `cache_dir(\"frames\")`."
     with _writing(name): return (cache_dir("frames") if folder is None else Path(folder))/f"{name}.npy"
 
 def store_frames(name,        # of the store, a file name
-                 views,       # yields (112, 112) uint8; not touched if the store is there already
+                 views,       # yields (side, side) uint8; not touched if the store is there already
                  n_frames,    # how many there will be
                  fps,         # frames per second
                  made_by,     # dict: what made them; a store made by something else is replaced
                  folder=None, # where to keep it; `cache_dir("frames")` if not given
-                 progress=False):
-    "The `FrameStore` of ready-made views; `MespotError` if they are not `n_frames` views of 112x112 uint8."
+                 progress=False,
+                 side=VIEW):  # of the views, pixels
+    "The `FrameStore` of ready-made views; `MespotError` if they are not `n_frames` views of that side in uint8."
     path = _place(folder, name)
     def rows():
         n = 0
         for n, view in enumerate(tqdm(views, name, n_frames, disable=None if progress else True, unit="frame"), 1): yield view, np.eye(2, 3), True, None
         if n != n_frames: raise MespotError(f"the frame store {name} was to get {n_frames} frames and got {n}; check what makes them")
-    return _reuse(path, made_by, lambda made_by: _build(path, rows(), fps, made_by))
+    return _reuse(path, made_by, lambda made_by: _build(path, rows(), fps, made_by, side=side))
 
 # %% ../../nbs/data/frames.ipynb #c5574158
 def _source(path):

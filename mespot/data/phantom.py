@@ -220,7 +220,7 @@ def _expose(image, sc, i, ux, uy, noise):
     image += noise
     return cv2.convertScaleAbs(np.maximum(image, 0, out=image), alpha=255)    # rounds and saturates
 
-# %% ../../nbs/data/phantom.ipynb #2c2049af
+# %% ../../nbs/data/phantom.ipynb #bb259a68
 R_COLUMNS = [f"AU{a:02d}_r" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)]
 C_COLUMNS = [f"AU{a:02d}_c" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)]
 
@@ -235,6 +235,7 @@ class Phantom:
     seed: int
     videos: pd.DataFrame
     annotations: pd.DataFrame
+    side = VIEW                                           # of the frames, pixels
 
     def _seeds(self, video):
         rows = self.videos.index[self.videos.video == str(video)]
@@ -293,7 +294,7 @@ def phantom(preset="small", seed=0, **changes):
     columns = ["video", "subject", "onset", "apex", "offset", "kind", "aus", "emotion", "fps"]
     return Phantom(preset, p, seed, pd.DataFrame(videos), pd.DataFrame(rows, columns=columns).astype({"onset": int, "offset": int, "apex": "Int64"}))
 
-# %% ../../nbs/data/phantom.ipynb #45574b85
+# %% ../../nbs/data/phantom.ipynb #558db32c
 def _store(ph, video):
     one_thread()
     made_by, fps = ph.made_by(), ph.preset.fps
@@ -301,7 +302,7 @@ def _store(ph, video):
     n = int(ph.videos.n_frames[ph.videos.video == video].iloc[0])
     views = (view for a in range(0, n, 900) for view in ph.frames(video, a, a + 900))
     happens = hashlib.sha256(ph.script(video)["au"].tobytes()).hexdigest()[:16]
-    return store_frames(name, views, n, fps, {**made_by, "video": video, "script": happens})
+    return store_frames(name, views, n, fps, {**made_by, "video": video, "script": happens}, side=ph.side)
 
 def stored(ph, workers=None, progress=True):
     "The frame stores of all videos of a phantom, rendered if they are not there yet: dict video -> `FrameStore`."

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ROW', 'PER_FRAME', 'TEXT', 'Preparation', 'prepared_folder', 'prepare', 'Prepared', 'open_prepared']
 
-# %% ../../nbs/data/prepare.ipynb #d2acade4
-import json, multiprocessing as mp, os, shutil, signal, threading, time, warnings
+# %% ../../nbs/data/prepare.ipynb #7b1cf62f
+import json, multiprocessing as mp, os, shutil, threading, time, warnings
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..core import MespotError, atomic_path, cache_dir, one_thread
+from ..core import MespotError, atomic_path, cache_dir, end_with_parent, one_thread
 from .action_units import read_au_table, read_openface
 from .alignment import settings_of
 from .au_meter import METER, meter
@@ -106,16 +106,14 @@ def _prepare_one(row, how, folder, tick):
     tick(row["n_frames"] - ticked)                                   # kept or failed: as good as done
     return told | dict(seconds=round(time.perf_counter() - start, 2))
 
-# %% ../../nbs/data/prepare.ipynb #9bb42c4e
+# %% ../../nbs/data/prepare.ipynb #e2160d71
 _shared = None                                                       # in a worker: frames done by all of them, and which rows have been begun
 
 def _start_worker(*shared):
     global _shared
     _shared = shared
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     warnings.simplefilter("ignore", UserWarning)                     # said once, by the main process
-    parent = mp.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     tqdm.set_lock(threading.RLock())                                 # its own lock is a semaphore that a stopped process would leave behind
     one_thread()
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['draw_augmentation', 'tone', 'turn', 'augment']
 
-# %% ../../nbs/signal/augment.ipynb #da9b9b2d
-import math, torch
+# %% ../../nbs/signal/augment.ipynb #09a8f5d0
+import math, cv2, numpy as np, torch
 import torch.nn.functional as F
 
 # %% ../../nbs/signal/augment.ipynb #59023d96
@@ -20,36 +20,54 @@ def draw_augmentation(n, generator=None, contrast=(.5, 1.5), gamma=(.5, 1.5), ga
     return dict(contrast=scale(u[0], *contrast), gamma=scale(u[1], *gamma), gain=scale(u[2], *gain),
                 degrees=scale(u[3], -rotation, rotation), flip=u[4] < flip)
 
-# %% ../../nbs/signal/augment.ipynb #4a626683
-def tone(x, contrast, gamma, gain):
-    """Contrast about the sample's mean, then `gain * x**gamma`, alike for the frames of a sample.
-
-    `x` (B, F, H, W) in [0, 1]; the others (B,). Not clipped above."""
-    contrast, gamma, gain = (p.view(-1, 1, 1, 1) for p in (contrast, gamma, gain))
-    y = torch.lerp(x.mean((1, 2, 3), keepdim=True), x, contrast).clamp_(min=1e-6)  # (B, F, H, W)
+# %% ../../nbs/signal/augment.ipynb #40bc5e46
+def _tone(x, mean, contrast, gamma, gain):
+    "`tone` of `x` (B, F, H, W), float, about `mean` (B,)."
+    mean, contrast, gamma, gain = (p.view(-1, 1, 1, 1) for p in (mean, contrast, gamma, gain))
+    y = torch.lerp(mean.expand(len(x), 1, 1, 1), x, contrast).clamp_(min=1e-6)     # (B, F, H, W)
     return y.log2_().mul_(gamma).exp2_().mul_(gain)                                # four times as fast as pow
 
-# %% ../../nbs/signal/augment.ipynb #53b75ed8
+def tone(x, contrast, gamma, gain):
+    """Contrast about the sample's mean, then `gain * x**gamma`, alike for the frames of a sample: float32, not clipped above.
+
+    `x` (B, F, H, W), float in [0, 1] or uint8; the others (B,)."""
+    if x.dtype != torch.uint8: return _tone(x, x.mean((1, 2, 3)), contrast, gamma, gain)
+    mean = x.float().mean((1, 2, 3))/255
+    if x.is_cuda: return _tone(x.float()/255, mean, contrast, gamma, gain)
+    levels = (torch.arange(256)/255).expand(len(x), 1, 1, 256)                     # a grey value has only 256 levels: look them up
+    tables, out = _tone(levels, mean, contrast, gamma, gain).view(-1, 256).numpy(), np.empty(x.shape, np.float32)
+    for y, u, table in zip(out, x.numpy(), tables): cv2.LUT(u.reshape(-1, u.shape[-1]), table, dst=y.reshape(-1, u.shape[-1]))
+    return torch.from_numpy(out)
+
+# %% ../../nbs/signal/augment.ipynb #367b7c93
 def turn(x, degrees, flip):
     """Rotate about the centre (positive = clockwise on the screen), then flip left to right where `flip`; alike for the frames of a sample.
 
-    `x` (B, F, H, W); `degrees` (B,); `flip` (B,) bool. Bilinear, mirrored at the border. Without any rotation nothing is resampled."""
+    `x` (B, F, H, W) float; `degrees` (B,); `flip` (B,) bool. Bilinear, mirrored at the border. Without any rotation nothing is resampled."""
     if not degrees.any(): return torch.where(flip.view(-1, 1, 1, 1), x.flip(-1), x)
     H, W = x.shape[-2:]
-    X = torch.arange(W, device=x.device)[None, None, :] - (W - 1)/2                # pixels from the centre
-    Y = torch.arange(H, device=x.device)[None, :, None] - (H - 1)/2
-    X = X*torch.where(flip, -1., 1.).view(-1, 1, 1)                                # (B, 1, W)
-    a = degrees.view(-1, 1, 1)*(math.pi/180)
-    grid = x.new_empty(len(x), H, W, 2)                                            # the source of each pixel, in [-1, 1]
-    torch.add(X*a.cos()*(2/W), Y*a.sin()*(2/W), out=grid[..., 0])
-    torch.add(Y*a.cos()*(2/H), X*a.sin()*(-2/H), out=grid[..., 1])
+    a = degrees*(math.pi/180)
+    c, s, side = a.cos(), a.sin(), torch.where(flip, -1., 1.)
+    if not x.is_cuda: return torch.from_numpy(_warp(x.numpy(), c.numpy(), s.numpy(), side.numpy()))
+    X, Y = torch.arange(W, device=x.device) - (W - 1)/2, torch.arange(H, device=x.device) - (H - 1)/2     # pixels from the centre
+    c, s, X, Y = c.view(-1, 1, 1), s.view(-1, 1, 1), X*side.view(-1, 1, 1), Y[:, None]                     # X (B, 1, W), Y (H, 1)
+    grid = torch.stack([(X*c + Y*s)*(2/W), (Y*c - X*s)*(2/H)], -1)                                         # the source of each pixel, in [-1, 1]
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
 
-# %% ../../nbs/signal/augment.ipynb #4a6836d6
+def _warp(x, c, s, side):
+    "`turn` on the CPU, where OpenCV takes half the time: the source of a pixel is one affine map for the frames of a sample."
+    out, (H, W) = np.empty(x.shape, x.dtype), x.shape[-2:]
+    X, Y = (W - 1)/2, (H - 1)/2
+    for o, frames, a, b, f in zip(out, x, c.tolist(), s.tolist(), side.tolist()):
+        M = np.array([[a*f, b, X - a*f*X - b*Y], [-b*f, a, Y + b*f*X - a*Y]])
+        for k, frame in enumerate(frames): cv2.warpAffine(frame, M, (W, H), dst=o[k], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
+    return out
+
+# %% ../../nbs/signal/augment.ipynb #b006ea4e
 def augment(x, generator=None, **ranges):
     """Change each sample at random, its frames alike: contrast, gamma, gain, rotation, flip (thesis Table 5.4; paper section 3.3).
 
-    `x` (B, F, H, W) float in [0, 1], on any device; `generator` a CPU generator; `ranges` as in `draw_augmentation`.
+    `x` (B, F, H, W), uint8 or float in [0, 1], on any device; `generator` a CPU generator; `ranges` as in `draw_augmentation`.
     Returns the same shape, not below 0 but not clipped at 1 (see `tone`)."""
     d = {k: v.to(x.device) for k, v in draw_augmentation(len(x), generator, **ranges).items()}
     return turn(tone(x, d["contrast"], d["gamma"], d["gain"]), d["degrees"], d["flip"])

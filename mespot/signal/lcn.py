@@ -14,11 +14,11 @@ import torch
 
 from ..core import MespotError
 
-# %% ../../nbs/signal/lcn.ipynb #df22ca7b
+# %% ../../nbs/signal/lcn.ipynb #ec841037
 def gaussian(sigma):
-    "Gaussian weights (2r + 1,) float64 that sum to 1, cut off at r = 4 `sigma` pixels."
+    "Gaussian weights (2r + 1,) float64 that sum to 1, cut off at r = 5 `sigma` pixels."
     if not (np.isfinite(sigma) and sigma > 0): raise MespotError(f"sigma must be a number of pixels above 0, not {sigma}")
-    r = max(1, round(4 * sigma))
+    r = max(1, round(5 * sigma))
     w = np.exp(-0.5 * (np.arange(-r, r + 1) / sigma)**2)
     return w / w.sum()
 
@@ -65,29 +65,39 @@ def lcn(images, sigma=4, divide_by="deviation", floor=True):
         np.divide(v, s, out=g, casting="same_kind")
     return out.reshape(images.shape)
 
-# %% ../../nbs/signal/lcn.ipynb #5c147083
+# %% ../../nbs/signal/lcn.ipynb #8187bbc1
 @lru_cache(maxsize=32)
-def _blur_tensor(n, sigma, device, dtype):
-    "`blur_matrix` as a tensor, made once; an ordinary tensor even if first asked for in inference mode."
-    with torch.inference_mode(False): return torch.as_tensor(blur_matrix(n, sigma), dtype=dtype, device=device)
+def _blur_factors(n, sigma, device, dtype, whole=False):
+    """`blur_matrix` as the product of tensors P (n, r) and Q (r, n), made once; ordinary tensors even if first asked for in inference mode.
+
+    A blur passes few frequencies, so r is well below n: singular values under 3e-6 are left out. (A, None) where that would not pay, in float64, and if `whole`."""
+    A = blur_matrix(n, sigma)
+    u, w, vt = np.linalg.svd(A)
+    r = int((w > 3e-6).sum())
+    P, Q = (A, None) if whole or dtype == torch.float64 or 2*r > n else (u[:, :r]*w[:r], vt[:r])
+    with torch.inference_mode(False): return tuple(m if m is None else torch.as_tensor(m, dtype=dtype, device=device) for m in (P, Q))
 
 def _lcn_torch(f, rows, columns, divide_by, floor):
-    "LCN of `f` (N, H, W) with the blur matrices `rows` (H, H) and `columns` (W, W)."
-    blur = lambda x: rows @ (x @ columns.T)
+    "LCN of `f` (N, H, W) with the blur factors `rows` of H and `columns` of W."
+    (P, Q), (R, S) = rows, columns
+    def blur(x):
+        if S is not None: x = x @ S.T
+        if Q is not None: x = Q @ x
+        return P @ (x @ R.T)
     low, high = f.amin((1, 2), keepdim=True), f.amax((1, 2), keepdim=True)  # (N, 1, 1)
     x = f - low
     v = x - blur(x)                                                         # (N, H, W)
     s, least = blur(v*v), ROUNDING * torch.maximum(low.abs(), high.abs())
-    if divide_by == "variance": least = least**2
+    if divide_by == "variance": s, least = s.clamp_min(0), least**2
     else: s = s.clamp_min(TINY).sqrt()                                      # finite gradient at 0
     if floor: least = torch.maximum(least, s.mean((1, 2), keepdim=True))
     return v / torch.maximum(s, least.clamp_min(TINY))
 
-# %% ../../nbs/signal/lcn.ipynb #042b3777
+# %% ../../nbs/signal/lcn.ipynb #ec465f73
 PIECE = 2**17    # pixels that are worked on at a time on a CPU
 
 def lcn_torch(x, sigma=4, divide_by="deviation", floor=True):
-    """Local contrast normalisation of a grey tensor (..., H, W) on its own device: `lcn`, to within 1e-4.
+    """Local contrast normalisation of a grey tensor (..., H, W) on its own device: `lcn`, to within 2e-4 of the largest value.
 
     float32, or float64 for a float64 tensor; integers and half precision are computed in float32, also under autocast. Differentiable.
     `divide_by`, `floor` and errors as in `lcn`. If TF32 products are switched on (`torch.set_float32_matmul_precision`) agreement is
@@ -95,7 +105,7 @@ def lcn_torch(x, sigma=4, divide_by="deviation", floor=True):
     _check_options(x.shape, divide_by)
     H, W = x.shape[-2:]
     f = (x if x.dtype == torch.float64 else x.float()).reshape(-1, H, W)    # (N, H, W)
-    rows, columns = (_blur_tensor(n, sigma, f.device, f.dtype) for n in (H, W))
+    rows, columns = (_blur_factors(n, sigma, f.device, f.dtype, whole=not floor) for n in (H, W))     # without a floor flat parts magnify what is left out
     pieces = f.split(max(1, PIECE // (H*W))) if f.device.type == "cpu" else [f]
     with torch.autocast(f.device.type, enabled=False):
         return torch.cat([_lcn_torch(p, rows, columns, divide_by, floor) for p in pieces]).reshape(x.shape)

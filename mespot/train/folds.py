@@ -46,16 +46,18 @@ def grouped_kfold(subjects, k=5, seed=0):
     held = [(groups[(i + 1) % k], groups[i]) for i in range(k)]
     return [Split(tuple(x for x in s if x not in val + test), val, test) for val, test in held]
 
-# %% ../../nbs/train/folds.ipynb #d4f3b368
-def paired_loso(subjects):
+# %% ../../nbs/train/folds.ipynb #e6d7d527
+def paired_loso(subjects, extra=0):
     """Leave-one-subject-out with two subjects out at a time (thesis 5.4.4, Algorithm 1): a list of ceil(n/2) folds.
 
     A fold is a tuple of splits with the same `train`: (val A, test B) and (val B, test A), so one training serves both. With an odd number
-    of subjects the last fold has one split: it tests the last subject and validates on the first. Raises MespotError below 3 subjects."""
-    s = _subjects(subjects, 3, "paired leave-one-subject-out")
+    of subjects the last fold has one split: it tests the last subject and validates on the first. `extra` further subjects (0 in the thesis), those that
+    follow the pair in order, are left out of training too and validate in both splits. Raises MespotError below 3 + `extra` subjects."""
+    s = _subjects(subjects, 3 + extra, "paired leave-one-subject-out" + (f" with {extra} further subjects for validation" if extra else ""))
     folds = []
     for i in range(0, len(s), 2):
         a, b = s[i], s[(i + 1) % len(s)]
-        train = tuple(x for x in s if x not in (a, b))
-        folds.append((Split(train, (b,), (a,)), Split(train, (a,), (b,)))[:min(2, len(s) - i)])
+        more = [x for x in [*s[i + 2:], *s[:i]] if x not in (a, b)][:extra]
+        train = tuple(x for x in s if x not in (a, b, *more))
+        folds.append((Split(train, (b, *more), (a,)), Split(train, (a, *more), (b,)))[:min(2, len(s) - i)])
     return folds

@@ -49,7 +49,7 @@ def draw_moments(labels, rng, frames_per_epoch=None, balance=None):
         if share: rows.append(some(np.flatnonzero(g), share))
     return rng.permutation(np.concatenate(rows))
 
-# %% ../../nbs/train/samples.ipynb #72476bf6
+# %% ../../nbs/train/samples.ipynb #99d1e107
 SKIPS = ((.125, .375), (1., 2.))        # seconds: shortest and longest skip of the micro pair and of the macro pair (thesis Table 5.5 at 200 fps)
 
 class FrameSamples(Dataset):
@@ -78,6 +78,11 @@ class FrameSamples(Dataset):
         for i, v in enumerate(self.videos):
             m = video == i
             self.quads[m] = frame_quads(t[m], skip_frames(seconds[m], v.fps), len(v.frames), self.pair, v.ok)
+
+    @property
+    def subjects(self):
+        "The subject of each sample of the epoch, in order: (m,) array."
+        return np.array([v.subject for v in self.videos])[self.moments[self.rows, 0]]
 
     def __len__(self): return len(self.rows)
 

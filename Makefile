@@ -17,7 +17,8 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 report: $(READY) ## Train on the phantom, spot a real clip, and render the report
-	$(BIN)/mespot report spotting -p preset small -p validation_subjects 10 -p test_subjects 10 -p epochs 12 -p frames_per_epoch 8000 -p clip single_face.mp4
+	$(BIN)/mespot report spotting -p preset small -p validation_subjects 10 -p test_subjects 10 -p epochs 12 -p ablations proposed,no-lcn \
+	  -p movement no -p composite none -p unseen none -p end_to_end no -p clip single_face.mp4
 
 test: $(READY) ## Run every notebook, then the tests
 	$(BIN)/nbdev_test --n_workers 2
@@ -43,5 +44,5 @@ $(BIN)/python:
 
 $(READY): settings.ini setup.py pyproject.toml constraints.txt | $(BIN)/python
 	@echo "mespot: installing into $(VENV); the first time this takes a few minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,excel,landmarks,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,excel,landmarks,explain,dev]'
 	@touch $@

@@ -34,7 +34,7 @@ def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):
     axes[-1].set_xlabel("time (s)")
     return axes[0].figure
 
-# %% ../nbs/plots.ipynb #47361573
+# %% ../nbs/plots.ipynb #4a3920ff
 def plot_roc(scores, labels):
     "ROC curves: `scores` is a dict name -> (n, 2), `labels` (n, 2) 0/1, micro and macro, or (n, 1) each, movement; frames without a score (NaN) are left out. Returns the figure."
     kinds = [f"{k}-expressions" for k in KINDS] if labels.shape[1] == 2 else ["movement"]
@@ -45,5 +45,5 @@ def plot_roc(scores, labels):
             x, tpr, _ = roc_curve(y, p); ax.plot(x, tpr, style, label=f"{name}: AUC {roc_auc_score(y, p):.3f}")
         ax.plot([0, 1], [0, 1], color="0.7", lw=.8)
         ax.set(title=kind, xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-        ax.legend(loc="lower right")
+        ax.legend(**dict(loc="lower right") if len(kinds) == 2 and len(scores) < 4 else dict(loc="center left", bbox_to_anchor=(1.02, .5)))
     return fig

@@ -89,11 +89,11 @@ def fill(defaults, given, where="the notebook"):
         raise MespotError(f"{where} has no parameter {', '.join(map(repr, unknown))}; it has: {has}")
     return {k: convert(k, given[k], v) if k in given else v for k, v in defaults.items()}
 
-# %% ../../nbs/kit/runs.ipynb #597e6a18
+# %% ../../nbs/kit/runs.ipynb #276ea665
 def _package_digest():
-    "SHA-256 over the package's code and weights."
+    "SHA-256 over the package's code, weights and tables."
     h = hashlib.sha256()
-    for p in sorted(p for p in package_file().rglob("*") if p.suffix in (".py", ".safetensors", ".json")):
+    for p in sorted(p for p in package_file().rglob("*") if p.suffix in (".py", ".safetensors", ".json", ".csv", ".yaml")):
         h.update(p.relative_to(package_file()).as_posix().encode() + b"\0" + p.read_bytes())
     return h.hexdigest()
 

@@ -9,11 +9,11 @@ __all__ = ['RATES', 'RANDOM_SKIPS', 'AUTOMATED', 'PRINTED', 'MULTI_SCALE', 'OURS
            'movement_table', 'false_positive_causes', 'join', 'plot_preprocessing', 'plot_subjects', 'plot_training',
            'typical_video', 'size_table', 'make_card']
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #72a61cdf
+# %% ../nbs/chapters/ch5_spotting.ipynb #9d1dedde
 import multiprocessing as mp
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 import numpy as np
 import pandas as pd
@@ -51,13 +51,13 @@ def setup(*, lcn=True, depth=3, filters=16, pool="mean", batch_norm=True, separa
     if random_skips != "samm-lv": options["skips"] = RANDOM_SKIPS[random_skips]
     return dict(config=config, options=options, skips=(skip_micro, skip_macro))
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #4898033d
+# %% ../nbs/chapters/ch5_spotting.ipynb #cda9ea37
 def automatic(recordings, preset):
     """A dict: epochs, frames per epoch, validation people, tested people (of a hold-out), epochs of the further trainings (ablations and the like); for leave-one-subject-out the
     groups that share a start, and the epochs that follow it."""
     if recordings.simulated is None: return dict(epochs=12, frames_per_epoch=40000, validation=2, test=4, further=6, groups=0, after_start=0)
     if preset == "tiny": return dict(epochs=2, frames_per_epoch=320, validation=1, test=2, further=1, groups=0, after_start=1)
-    return dict(epochs=10, frames_per_epoch=8000, validation=11, test=12, further=3, groups=5, after_start=1)
+    return dict(epochs=10, frames_per_epoch=8000, validation=11, test=12, further=2, groups=5, after_start=1)
 
 # %% ../nbs/chapters/ch5_spotting.ipynb #f0186b1f
 def part_table(training, recordings):
@@ -148,7 +148,7 @@ def truth_of(results, recordings):
     "The annotations of the people that `results` test."
     return recordings.of(sorted({s for done in results for _, test in done.training.checkpoints.values() for s in test})).annotations
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #41a2f3aa
+# %% ../nbs/chapters/ch5_spotting.ipynb #a5cfb99a
 BASELINES = {"MDMD": mdmd_scores, "Frame differences": difference_scores}
 
 def _raw(job):
@@ -160,7 +160,7 @@ def baseline_results(results, recordings, score, skips, workers=None):
     videos = sorted({v for done in results for part in (done.val, done.test) for by in part.values() for v in by})
     raw = dict(zip(videos, in_processes(_raw, [(score, recordings.stores[v], skips) for v in videos], workers)))
     def rescored(done):
-        ranges = {c: unit_range([raw[v] for v in by]) for c, by in done.val.items()}
+        ranges = {c: (low, np.maximum(high, low + 1e-9)) for c, by in done.val.items() for low, high in [unit_range([raw[v] for v in by])]}   # still videos have one value
         unit = lambda part: {c: {v: to_unit(raw[v], *ranges[c]) for v in by} for c, by in part.items()}
         return replace(done, models={}, val=unit(done.val), test=unit(done.test))
     return [rescored(done) for done in results]

@@ -34,16 +34,17 @@ def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):
     axes[-1].set_xlabel("time (s)")
     return axes[0].figure
 
-# %% ../nbs/plots.ipynb #4a3920ff
+# %% ../nbs/plots.ipynb #452a4c92
 def plot_roc(scores, labels):
     "ROC curves: `scores` is a dict name -> (n, 2), `labels` (n, 2) 0/1, micro and macro, or (n, 1) each, movement; frames without a score (NaN) are left out. Returns the figure."
     kinds = [f"{k}-expressions" for k in KINDS] if labels.shape[1] == 2 else ["movement"]
-    fig, axes = plt.subplots(1, len(kinds), figsize=(4.2*len(kinds), 4), squeeze=False)
+    beside = len(kinds) == 1 or len(scores) > 3                       # many names do not fit inside
+    fig, axes = plt.subplots(1, len(kinds), figsize=((4.2 + 2.8*beside)*len(kinds), 4), squeeze=False)
     for k, (ax, kind) in enumerate(zip(axes[0], kinds)):
         for (name, s), style in zip(scores.items(), ("-", "--", ":", "-.")):
             seen = ~np.isnan(s[:, k]); y, p = labels[seen, k], s[seen, k]
             x, tpr, _ = roc_curve(y, p); ax.plot(x, tpr, style, label=f"{name}: AUC {roc_auc_score(y, p):.3f}")
         ax.plot([0, 1], [0, 1], color="0.7", lw=.8)
         ax.set(title=kind, xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-        ax.legend(**dict(loc="lower right") if len(kinds) == 2 and len(scores) < 4 else dict(loc="center left", bbox_to_anchor=(1.02, .5)))
+        ax.legend(**dict(loc="center left", bbox_to_anchor=(1.02, .5)) if beside else dict(loc="lower right"))
     return fig

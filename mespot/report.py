@@ -72,7 +72,7 @@ def _cell(value, digits):
     if isinstance(value, (float, np.floating)): return (f"{value:.{digits}f}" if math.isfinite(value) else "–"), True
     return ("–" if value is None or value is pd.NA or value is pd.NaT else str(value)), False
 
-# %% ../nbs/report.ipynb #79384da9
+# %% ../nbs/report.ipynb #994c0ece
 def _table_html(table, digits):
     "An HTML table; an index that has a name is shown as its first columns."
     table = table.reset_index() if any(n is not None for n in table.index.names) else table
@@ -80,7 +80,7 @@ def _table_html(table, digits):
     rows = [[_cell(v, digits) for v in row] for row in table.astype(object).itertuples(index=False, name=None)]
     number = [any(row[j][1] for row in rows) for j in range(len(head))]
     def line(tag, texts):
-        return "<tr>" + "".join(f'<{tag} style="text-align:{"right" if n else "left"}">{html.escape(t)}</{tag}>'
+        return "<tr>" + "".join(f'<{tag} style="text-align:{"right" if n else "left;min-width:8em"}">{html.escape(t)}</{tag}>'
                                 for t, n in zip(texts, number)) + "</tr>"
     body = "".join(line("td", [t for t, _ in row]) for row in rows)
     return f"<table><thead>{line('th', head)}</thead><tbody>{body}</tbody></table>"
@@ -90,11 +90,12 @@ def show_table(table, caption="", digits=3):
     text = (f"{caption}\n" if caption else "") + table.round(digits).to_string()
     _show(_captioned("table", _table_html(table, digits), caption), text)
 
-# %% ../nbs/report.ipynb #d98e3b9c
-def save_table(name, table, caption="", digits=3):
-    "Write a DataFrame to tables/<name>.csv of this run at full precision and show it."
+# %% ../nbs/report.ipynb #f455c83d
+def save_table(name, table, caption="", digits=3, rows=None):
+    "Write a DataFrame to tables/<name>.csv of this run at full precision and show it, or only the first so many `rows`."
     path = _named("tables", name, ".csv")
     with atomic_path(path) as tmp: table.to_csv(tmp, index=any(n is not None for n in table.index.names))
+    if rows and len(table) > rows: table, caption = table.head(rows), f"{caption} (the first {rows} of {len(table)} rows; all are in tables/{path.name})".strip()
     show_table(table, caption, digits)
 
 # %% ../nbs/report.ipynb #afa3aaf9

@@ -7,7 +7,7 @@ __all__ = ['RATES', 'RANDOM_SKIPS', 'AUTOMATED', 'PRINTED', 'MULTI_SCALE', 'OURS
            'setup', 'automatic', 'part_table', 'plot_folds', 'frame_table', 'decodings', 'in_processes', 'decode_all',
            'interval_table', 'truth_of', 'baseline_results', 'movements', 'choose_movement', 'as_macro',
            'movement_table', 'false_positive_causes', 'join', 'plot_preprocessing', 'plot_subjects', 'plot_training',
-           'typical_video', 'size_table', 'make_card']
+           'plot_counts', 'typical_video', 'size_table', 'make_card']
 
 # %% ../nbs/chapters/ch5_spotting.ipynb #9d1dedde
 import multiprocessing as mp
@@ -51,13 +51,13 @@ def setup(*, lcn=True, depth=3, filters=16, pool="mean", batch_norm=True, separa
     if random_skips != "samm-lv": options["skips"] = RANDOM_SKIPS[random_skips]
     return dict(config=config, options=options, skips=(skip_micro, skip_macro))
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #cda9ea37
+# %% ../nbs/chapters/ch5_spotting.ipynb #5995a6e1
 def automatic(recordings, preset):
     """A dict: epochs, frames per epoch, validation people, tested people (of a hold-out), epochs of the further trainings (ablations and the like); for leave-one-subject-out the
-    groups that share a start, and the epochs that follow it."""
-    if recordings.simulated is None: return dict(epochs=12, frames_per_epoch=40000, validation=2, test=4, further=6, groups=0, after_start=0)
-    if preset == "tiny": return dict(epochs=2, frames_per_epoch=320, validation=1, test=2, further=1, groups=0, after_start=1)
-    return dict(epochs=10, frames_per_epoch=8000, validation=11, test=12, further=2, groups=5, after_start=1)
+    groups that share a start, and the epochs that follow it; epochs and frames of the end-to-end network."""
+    if recordings.simulated is None: return dict(epochs=12, frames_per_epoch=40000, validation=2, test=4, further=6, groups=0, after_start=0, uncropped=(3, 4000))
+    if preset == "tiny": return dict(epochs=2, frames_per_epoch=320, validation=1, test=2, further=1, groups=0, after_start=1, uncropped=(1, 64))
+    return dict(epochs=10, frames_per_epoch=8000, validation=11, test=12, further=2, groups=5, after_start=1, uncropped=(3, 4000))
 
 # %% ../nbs/chapters/ch5_spotting.ipynb #f0186b1f
 def part_table(training, recordings):
@@ -236,7 +236,7 @@ def join(*sets, **named):
     stores = joined_stores(*(s.stores for s in sets), **{n: s.stores for n, s in named.items()})
     return Recordings("+".join(s.name for s in every), both.videos, both.annotations, stores, None, " and ".join(s.label for s in every))
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #95139468
+# %% ../nbs/chapters/ch5_spotting.ipynb #c63d29ab
 def plot_preprocessing(recordings, video):
     "The first face of `video` under changed brightness and contrast, and the same after local contrast normalisation (thesis Figure 5.4). Returns the figure."
     store = recordings.stores[video]
@@ -274,6 +274,19 @@ def plot_training(histories):
     left.set(xlabel="epoch", ylabel="validation loss"); right.set(xlabel="epoch", ylabel="validation frame AUC")
     left.legend(); right.legend(bbox_to_anchor=(1.02, .5), loc="center left")
     for ax in (left, right): ax.xaxis.get_major_locator().set_params(integer=True)
+    return fig
+
+def plot_counts(by_subject):
+    "True positives, misses and false alarms of each person; `by_subject` has columns subject, TP, FP, FN. Returns the figure."
+    x, n = np.arange(len(by_subject)), len(by_subject)
+    fig, ax = plt.subplots(figsize=(min(4 + .16*n, 10), 2.6))
+    ax.bar(x, by_subject.TP, color=COLOURS["other"], label="found (TP)", width=.85)
+    ax.bar(x, by_subject.FN, bottom=by_subject.TP, color="0.8", label="missed (FN)", width=.85)
+    ax.bar(x, -by_subject.FP, color=COLOURS["micro"], label="false alarm (FP)", width=.85)
+    step = max(n//20, 1)
+    ax.set_xticks(x[::step], by_subject.subject.iloc[::step], rotation=90, fontsize=7); ax.set(xlabel="tested subject", ylabel="expressions"); ax.axhline(0, color="k", lw=.6)
+    ax.yaxis.set_major_formatter(lambda v, _: f"{abs(v):g}")
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, .5))
     return fig
 
 def typical_video(found, annotations):

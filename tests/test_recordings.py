@@ -113,7 +113,7 @@ def test_open_by_name(prepared, folder, monkeypatch):
     one = open_recordings("phantom", "tiny", subjects=1, progress=False)
     assert one.subjects == ["p001"] and one.name == "phantom-tiny" and "seed 0" in one.label and list(one.stores) == ["p001_1"]
     assert one.annotations.equals(phantom("tiny").annotations[lambda a: a.subject == "p001"].reset_index(drop=True))
-    monkeypatch.setattr("mespot.data.phantom.stored", lambda *_, **__: None); monkeypatch.setattr("mespot.data.recordings.stored", lambda ph, **_: dict.fromkeys(ph.videos.video))
+    monkeypatch.setattr("mespot.data.phantom.stored", lambda *_, **__: None); monkeypatch.setattr("mespot.data.recordings.stored", lambda ph, *_, **__: dict.fromkeys(ph.videos.video))
     assert len(open_recordings().subjects) == 6 and len(open_recordings(preset="small", subjects=7).subjects) == 7
     assert not open_recordings(seed=1).annotations.equals(open_recordings().annotations)
     assert open_recordings(str(folder), subjects=2).subjects == prepared.subjects[:2]

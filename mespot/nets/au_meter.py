@@ -18,7 +18,7 @@ from ..core import MespotError
 from .spotter import Block, fold_batch_norm
 from ..signal.lcn import lcn_torch
 
-# %% ../../nbs/nets/au_meter.ipynb #57ce1e7f
+# %% ../../nbs/nets/au_meter.ipynb #17889eea
 SIDE = 112
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class AUMeterConfig:
     aus: tuple = (1, 2, 4, 5, 6, 7, 9, 12, 14, 15, 17, 20, 23, 25, 26, 45)
     batch_norm: bool = True
     dropout: float = 0.
+    halve = "stride"                 # of its blocks, always: no field
 
     def __post_init__(self):
         for f in ("channels", "kernels", "aus"): object.__setattr__(self, f, tuple(getattr(self, f)))

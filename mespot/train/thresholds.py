@@ -120,7 +120,7 @@ def _by_f1(decoder, smoothing, grid, scores, annotations, videos):
         decoder = _with(decoder, k, **best[1])
     return decoder
 
-# %% ../../nbs/train/thresholds.ipynb #3b3b5fc7
+# %% ../../nbs/train/thresholds.ipynb #ce6dae15
 def _by_roc(decoder, scores, labels, videos):
     "`decoder` with cut-offs from the PSD, the median over videos, and thresholds from the ROC curve of all frames (thesis 5.4.5, 3.5.6)."
     fps = dict(zip(videos.video, videos.fps))
@@ -134,16 +134,16 @@ def _checked_labels(annotations, videos):
     if not len(annotations): raise MespotError("thresholds need annotated validation videos, and there is no annotation")
     return labels_of(annotations, videos)
 
-def choose_postprocessing(scores, annotations, videos, rule="f1", settings=PostProcessing(), grid=GRID):
+def choose_postprocessing(scores, annotations, videos, rule="f1", settings=PostProcessing(), grid=None):
     """Settings of `PostProcessing` that suit the given videos best.
 
     `scores`: dict video -> (n, 2). `rule`: "f1", the best interval F1 over a grid; "thesis", the Automated IoU method as printed: min–max over each video, cut-off from the PSD,
     threshold from the ROC of the frames, no merging, no limits on durations (5.4.5, 3.5.6); "youden", the same without the min–max and with limits on durations.
-    `settings` are what is chosen from there, `grid` what "f1" tries (as `GRID`). A kind that is not annotated in these videos keeps the settings it starts with. Give it validation videos: settings chosen on the test videos themselves, as the thesis's text can be read, make the figures optimistic. Raises MespotError
+    `settings` are what is chosen from there, `grid` what "f1" tries (`GRID` by default). A kind that is not annotated in these videos keeps the settings it starts with. Give it validation videos: settings chosen on the test videos themselves, as the thesis's text can be read, make the figures optimistic. Raises MespotError
     for another rule or without annotations."""
     if rule not in ("f1", "thesis", "youden"): raise MespotError(f"threshold rule '{rule}' is unknown; choose f1, thesis or youden")
     labels = _checked_labels(annotations, videos)
-    if rule == "f1": return _by_f1(settings, "cutoff", grid, scores, annotations, videos)
+    if rule == "f1": return _by_f1(settings, "cutoff", grid or GRID, scores, annotations, videos)
     plain = replace(settings, gap=(0, 0))
     if rule == "thesis": plain = replace(plain, normalise_scores=True, shortest=(0, 0), longest=(None, None))
     return _by_roc(plain, scores, labels, videos)

@@ -2,7 +2,7 @@
 import signal, threading
 import numpy as np, pytest, torch
 from mespot.core import MespotError
-from mespot.nets.spotter import LOSSES, SpotterConfig, predict_video, weighted_loss
+from mespot.nets.spotter import LOSSES, Spotter, SpotterConfig, predict_video, weighted_loss
 from mespot.train.fit import SpotterTask, fit_checkpoints, fit_spotter
 from mespot.train.thresholds import frame_auc
 from mespot.train.samples import FrameSamples, LabelledVideo, batches, draw_moments
@@ -126,8 +126,10 @@ STILL = dict(frames_per_epoch=64, val_frames=720, skips=((.2, .2), (.9, .9)))   
 PAIR = {"for s10": ["s9"], "for s9": ["s10"]}
 
 def test_a_checkpoint_is_what_a_training_validated_by_that_person_alone_keeps():
-    options = dict(STILL, epochs=6, lr=.02, seed=2, patience=9)
-    models, h, when = fit_checkpoints(VIDEOS[:3], VIDEOS[9:11], PAIR, **options)
+    for seed in range(2, 9):
+        options = dict(STILL, epochs=6, lr=.1, seed=seed, patience=9)
+        models, h, when = fit_checkpoints(VIDEOS[:3], VIDEOS[9:11], PAIR, **options)
+        if len(set(when.values())) == 2: break
     assert list(models) == list(when) == list(PAIR) and len(set(when.values())) == 2, "they should be best at different epochs here, or this test sees little"
     for name, who in PAIR.items():
         alone, g, w = fit_checkpoints(VIDEOS[:3], [v for v in VIDEOS if v.subject in who], {"alone": who}, **options | dict(val_frames=360))
@@ -222,6 +224,8 @@ def test_user_errors():
         with pytest.raises(MespotError, match=match): fit_spotter(VIDEOS[:2], VIDEOS[2:3], **FEW, **bad)
     with pytest.raises(MespotError, match="s1"): fit_spotter(VIDEOS[:2], VIDEOS[1:3], **FEW)
     with pytest.raises(MespotError, match="validation"): fit_spotter(VIDEOS[:2], [], **FEW)
+    with pytest.raises(MespotError, match="no frame of theirs is among the 1 "): fit_checkpoints(VIDEOS[:2], VIDEOS[9:11], PAIR, epochs=1, frames_per_epoch=16, val_frames=1)
+    with pytest.raises(MespotError, match="other parts"): fit_spotter(VIDEOS[:2], VIDEOS[2:3], **FEW, start=Spotter(SpotterConfig(dropout=.3)))
     with pytest.raises(MespotError, match="never finite"): fit_spotter(VIDEOS[:2], VIDEOS[2:3], lr=1e18, optimiser="sgd", **FEW)
 
 def test_interrupt_is_an_interrupt_and_the_next_one_works():

@@ -125,9 +125,10 @@ def test_few_frequencies_are_enough_for_the_blur(n, sigma):
     P, Q = _blur_factors(n, sigma, torch.device("cpu"), torch.float32)
     A = blur_matrix(n, sigma)
     assert P.shape == Q.shape[::-1] and P.dtype == torch.float32 and len(Q) <= n/2
-    assert np.linalg.norm(P.double().numpy() @ Q.double().numpy() - A, 2) < 5e-6
+    assert np.linalg.norm(P.double().numpy() @ Q.double().numpy() - A, 2) < 5e-5
+    assert np.abs(P.double() @ Q.double().sum(1) - 1).max() < 1e-6                              # what is constant stays so
     exact = np.linalg.svd(A, compute_uv=False)
-    assert (exact[:len(Q)] > 1e-6).all() and (exact[len(Q):] < 1e-5).all()                     # neither more nor fewer than matter
+    assert (exact[:len(Q)] > 2e-5).all() and (exact[len(Q):] < 1e-4).all()                     # neither more nor fewer than matter
 
 
 @pytest.mark.parametrize("n, sigma, dtype", [(112, 4, torch.float64), (112, 2, torch.float32), (112, .5, torch.float32), (2, 4, torch.float64)])

@@ -18,7 +18,7 @@ from ..core import MespotError
 from .spotter import Block, fold_batch_norm
 from ..signal.lcn import lcn_torch
 
-# %% ../../nbs/nets/au_meter.ipynb #17889eea
+# %% ../../nbs/nets/au_meter.ipynb #359ea7a0
 SIDE = 112
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class AUMeterConfig:
     kernels: tuple = (5, 3, 3, 3)
     aus: tuple = (1, 2, 4, 5, 6, 7, 9, 12, 14, 15, 17, 20, 23, 25, 26, 45)
     batch_norm: bool = True
-    dropout: float = 0.
     halve = "stride"                 # of its blocks, always: no field
 
     def __post_init__(self):

@@ -66,21 +66,24 @@ def end_to_end_config(blocks=3, **options):
     twice = lambda values: tuple(v for v in values for _ in range(blocks//3))
     return SpotterConfig(**dict(channels=twice((2, 2, 4, 4, 8, 8)), kernels=twice((11, 9, 7, 5, 3, 3)), strides=(1, 2)*blocks, halve="maxpool", separable=False) | options)
 
-# %% ../../nbs/nets/spotter.ipynb #13f4de39
+# %% ../../nbs/nets/spotter.ipynb #b97a27ba
 class Block(nn.Module):
-    "Convolution (full or depthwise separable), batch normalisation, channel dropout, ReLU: (N, c_in, H, W) -> (N, c_out, ⌈H/stride⌉, ⌈W/stride⌉)."
-    def __init__(self, c_in, c_out, kernel, stride, separable, config):
+    "Dropout of incoming channels, convolution (full or depthwise separable), batch normalisation, ReLU: (N, c_in, H, W) -> (N, c_out, ⌈H/stride⌉, ⌈W/stride⌉)."
+    def __init__(self, c_in, c_out, kernel, stride, separable, config, dropout=0.):
         super().__init__()
         pooled = config.halve == "maxpool" and stride > 1
         space, bias = dict(kernel_size=kernel, stride=1 if pooled else stride, padding=kernel//2), not config.batch_norm
         self.conv = nn.Sequential(nn.Conv2d(c_in, c_in, groups=c_in, bias=False, **space), nn.Conv2d(c_in, c_out, 1, bias=bias)
                                   ) if separable else nn.Sequential(nn.Conv2d(c_in, c_out, bias=bias, **space))
         self.norm = nn.BatchNorm2d(c_out) if config.batch_norm else nn.Identity()
-        self.drop = nn.Dropout2d(config.dropout, inplace=True) if config.dropout else nn.Identity()
+        self.drop = nn.Dropout2d(dropout) if dropout else nn.Identity()
         self.act = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(stride, ceil_mode=True) if pooled else nn.Identity()
 
-    def forward(self, x): return self.pool(self.act(self.drop(self.norm(self.conv(x)))))
+    def forward(self, x):
+        *depthwise, mix = self.conv
+        for conv in depthwise: x = conv(x)
+        return self.pool(self.act(self.norm(mix(self.drop(x)))))
 
 # %% ../../nbs/nets/spotter.ipynb #dc1c81f5
 class ResidualDense(nn.Module):
@@ -91,7 +94,7 @@ class ResidualDense(nn.Module):
 
     def forward(self, x): return x + self.dense(F.relu(self.dense(x)))
 
-# %% ../../nbs/nets/spotter.ipynb #2e8d9b31
+# %% ../../nbs/nets/spotter.ipynb #049d365d
 class Spotter(nn.Module):
     """The two-stream spotting network (thesis 5.4.3, Figure 5.6): x (B, 4, H, W) -> logits (B, 2), micro and macro; (B, 1), movement, if `config.outputs` is 1.
 
@@ -100,8 +103,9 @@ class Spotter(nn.Module):
         super().__init__()
         c = self.config = config
         inputs = (2, *c.channels)
-        self.blocks = nn.Sequential(*(Block(inputs[i], inputs[i + 1], k, s, c.separable and i > 0, c)
+        self.blocks = nn.Sequential(*(Block(inputs[i], inputs[i + 1], k, s, c.separable and i > 0, c, c.dropout if i else 0.)
                                       for i, (k, s) in enumerate(zip(c.kernels, c.strides))))
+        self.drop = nn.Dropout(c.dropout)
         self.dense = ResidualDense(2*c.channels[-1])
         self.head = nn.Linear(2*c.channels[-1], c.outputs)
         if c.difference_start:
@@ -110,9 +114,9 @@ class Spotter(nn.Module):
     def forward(self, x):
         B, _, H, W = x.shape
         x = x.reshape(2*B, 2, H, W).contiguous(memory_format=torch.channels_last)
-        x = self.blocks(x).flatten(2)                                  # (2B, C, H'W'), a row for each stream
-        x = x.mean(2) if self.config.pool == "mean" else x.amax(2)
-        return self.head(self.dense(x.reshape(B, -1)))                 # (B, 2C) -> (B, outputs)
+        x = self.blocks(x).permute(0, 2, 3, 1).flatten(1, 2)           # (2B, H'W', C), a row for each stream; in the order of memory, or the way back is slow
+        x = x.mean(1) if self.config.pool == "mean" else x.amax(1)
+        return self.head(self.dense(self.drop(x).reshape(B, -1)))      # (B, 2C) -> (B, outputs)
 
 # %% ../../nbs/nets/spotter.ipynb #d66f3407
 def weighted_loss(logits, targets, W=3., M=(.9, .1), absent=1.):

@@ -39,11 +39,11 @@ def tone(x, contrast, gamma, gain):
     for y, u, table in zip(out, x.numpy(), tables): cv2.LUT(u.reshape(-1, u.shape[-1]), table, dst=y.reshape(-1, u.shape[-1]))
     return torch.from_numpy(out)
 
-# %% ../../nbs/signal/augment.ipynb #367b7c93
+# %% ../../nbs/signal/augment.ipynb #cb5b784b
 def turn(x, degrees, flip):
     """Rotate about the centre (positive = clockwise on the screen), then flip left to right where `flip`; alike for the frames of a sample.
 
-    `x` (B, F, H, W) float; `degrees` (B,); `flip` (B,) bool. Bilinear, mirrored at the border. Without any rotation nothing is resampled."""
+    `x` (B, F, H, W) float or uint8, and so is the result; `degrees` (B,); `flip` (B,) bool. Bilinear, mirrored at the border. Without any rotation nothing is resampled."""
     if not degrees.any(): return torch.where(flip.view(-1, 1, 1, 1), x.flip(-1), x)
     H, W = x.shape[-2:]
     a = degrees*(math.pi/180)
@@ -52,22 +52,25 @@ def turn(x, degrees, flip):
     X, Y = torch.arange(W, device=x.device) - (W - 1)/2, torch.arange(H, device=x.device) - (H - 1)/2     # pixels from the centre
     c, s, X, Y = c.view(-1, 1, 1), s.view(-1, 1, 1), X*side.view(-1, 1, 1), Y[:, None]                     # X (B, 1, W), Y (H, 1)
     grid = torch.stack([(X*c + Y*s)*(2/W), (Y*c - X*s)*(2/H)], -1)                                         # the source of each pixel, in [-1, 1]
-    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    turned = F.grid_sample(x.float(), grid, padding_mode="reflection", align_corners=False)
+    return turned.round().to(x.dtype) if x.dtype == torch.uint8 else turned
 
 def _warp(x, c, s, side):
-    "`turn` on the CPU, where OpenCV takes half the time: the source of a pixel is one affine map for the frames of a sample."
+    "`turn` on the CPU, where OpenCV takes half the time: the source of a pixel is one affine map for the frames of a sample, which are turned as one image of four channels."
     out, (H, W) = np.empty(x.shape, x.dtype), x.shape[-2:]
     X, Y = (W - 1)/2, (H - 1)/2
     for o, frames, a, b, f in zip(out, x, c.tolist(), s.tolist(), side.tolist()):
         M = np.array([[a*f, b, X - a*f*X - b*Y], [-b*f, a, Y + b*f*X - a*Y]])
-        for k, frame in enumerate(frames): cv2.warpAffine(frame, M, (W, H), dst=o[k], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
+        for k in range(0, len(frames), 4):
+            turned = cv2.warpAffine(cv2.merge(list(frames[k:k + 4])), M, (W, H), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
+            cv2.split(turned, list(o[k:k + 4]))
     return out
 
-# %% ../../nbs/signal/augment.ipynb #b006ea4e
+# %% ../../nbs/signal/augment.ipynb #dc805d9c
 def augment(x, generator=None, **ranges):
     """Change each sample at random, its frames alike: contrast, gamma, gain, rotation, flip (thesis Table 5.4; paper section 3.3).
 
     `x` (B, F, H, W), uint8 or float in [0, 1], on any device; `generator` a CPU generator; `ranges` as in `draw_augmentation`.
     Returns the same shape, not below 0 but not clipped at 1 (see `tone`)."""
     d = {k: v.to(x.device) for k, v in draw_augmentation(len(x), generator, **ranges).items()}
-    return turn(tone(x, d["contrast"], d["gamma"], d["gain"]), d["degrees"], d["flip"])
+    return tone(turn(x, d["degrees"], d["flip"]), d["contrast"], d["gamma"], d["gain"])

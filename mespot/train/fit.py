@@ -96,7 +96,7 @@ def _quiet_lightning():
         raise
     finally: logger.setLevel(level)
 
-# %% ../../nbs/train/fit.ipynb #73f42c58
+# %% ../../nbs/train/fit.ipynb #e59c5275
 DEVICES = dict(cpu="cpu", cuda="gpu", auto="auto")
 
 def fit_checkpoints(train, val, checkpoints, config=SpotterConfig(), *, epochs=10, lr=.003, optimiser="adam", batch=16, patience=5, frames_per_epoch=None, val_frames=None,
@@ -116,11 +116,15 @@ def fit_checkpoints(train, val, checkpoints, config=SpotterConfig(), *, epochs=1
         raise MespotError(f"subject {', '.join(sorted(map(str, both)))} would both train and validate; divide the videos by subject (mespot.train.folds)")
     for name, who in checkpoints.items():
         if missing := set(who) - {v.subject for v in val} or (not who and {"anyone"}): raise MespotError(f"checkpoint {name} is to be chosen by {', '.join(sorted(missing))}, who is not among the validation videos")
+    if start is not None and start.config != config: raise MespotError(f"the spotter to start from is made of other parts ({start.config}) than the one to train ({config})")
     one_thread()
     torch.empty(31 << 18)    # freed at once; from then on glibc keeps blocks up to its 31 MiB instead of returning and clearing them at every layer
     common = dict(skips=skips, pair=config.pair, seed=seed)
     loaders = (batches(FrameSamples(train, frames_per_epoch=frames_per_epoch, balance=balance, **common), batch, workers),
                batches(FrameSamples(val, frames_per_epoch=val_frames or frames_per_epoch, **common), batch, workers))
+    drawn = set(loaders[1].dataset.subjects)
+    for name, who in checkpoints.items():
+        if not drawn & set(who): raise MespotError(f"checkpoint {name} is to be chosen by {', '.join(sorted(who))}, but no frame of theirs is among the {len(loaders[1].dataset)} that validate; take more val_frames")
     half = mixed and device != "cpu" and torch.cuda.is_available()
     with torch.random.fork_rng(), _quiet_lightning():
         torch.manual_seed(seed)

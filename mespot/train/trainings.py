@@ -6,7 +6,7 @@
 __all__ = ['PROTOCOLS', 'CODE', 'mean_skips', 'Training', 'Trained', 'plan', 'shared_start', 'labelled', 'score_videos',
            'train_one', 'training_key', 'save_trained', 'load_trained', 'run_trainings', 'gather', 'decode']
 
-# %% ../../nbs/train/trainings.ipynb #9930bf70
+# %% ../../nbs/train/trainings.ipynb #f3f6ad9e
 import hashlib, importlib, json, multiprocessing as mp, os, time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +21,7 @@ from ..nets.spotter import Spotter, SpotterConfig, predict_video
 from .fit import fit_checkpoints
 from .folds import grouped_kfold, holdout, paired_loso
 from .samples import LabelledVideo
-from .thresholds import choose_postprocessing, labels_of, predictions_of
+from .thresholds import labels_of, predictions_of
 
 # %% ../../nbs/train/trainings.ipynb #e784ab67
 def mean_skips(annotations):
@@ -62,7 +62,7 @@ class Trained:
     skips: tuple
     seconds: tuple
 
-# %% ../../nbs/train/trainings.ipynb #96866d92
+# %% ../../nbs/train/trainings.ipynb #087b17af
 PROTOCOLS = ("holdout", "kfold", "loso")
 
 def plan(subjects, protocol="holdout", *, validation=1, test=1, k=5, seed=0, name="", **of_training):
@@ -73,11 +73,10 @@ def plan(subjects, protocol="holdout", *, validation=1, test=1, k=5, seed=0, nam
     if protocol not in PROTOCOLS: raise MespotError(f"protocol {protocol!r} is unknown; use one of {', '.join(PROTOCOLS)}")
     folds = {"holdout": lambda: [(holdout(subjects, validation, test, seed),)], "kfold": lambda: [(s,) for s in grouped_kfold(subjects, k, seed)],
              "loso": lambda: paired_loso(subjects, validation)}[protocol]()
-    title = lambda tested: f"{protocol} {tested}" if protocol == "loso" else protocol
     out = []
     for i, fold in enumerate(folds):
         checkpoints = {"+".join(s.test) if protocol == "loso" else f"{protocol} {i + 1}" if len(folds) > 1 else protocol: (s.val, s.test) for s in fold}
-        out.append(Training(" ".join(filter(None, [name, *([f"{'/'.join(checkpoints)}"])])), fold[0].train, checkpoints, **of_training))
+        out.append(Training(" ".join(filter(None, [name, "/".join(checkpoints)])), fold[0].train, checkpoints, **of_training))
     return out
 
 # %% ../../nbs/train/trainings.ipynb #cd01c330

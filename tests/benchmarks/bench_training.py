@@ -54,7 +54,7 @@ def parts(steps):
     x, y = next(iter(loader))
     generator = torch.Generator().manual_seed(0)
     d = draw_augmentation(BATCH, generator)
-    light = tone(x, d["contrast"], d["gamma"], d["gain"])
+    turned = turn(x, d["degrees"], d["flip"])
     augmented = augment(x, generator)
     normalised = lcn_torch(augmented)
     model = Spotter().to(memory_format=torch.channels_last)
@@ -63,7 +63,7 @@ def parts(steps):
     def both(): model.zero_grad(); loss().backward()
     both()
     cost = {"loader": cpu_ms(lambda: [None for _ in loader], 5)/steps, "augmentation": cpu_ms(lambda: augment(x, generator), steps)}
-    cost["  of it light"], cost["  of it turning"] = cpu_ms(lambda: tone(x, d["contrast"], d["gamma"], d["gain"]), steps), cpu_ms(lambda: turn(light, d["degrees"], d["flip"]), steps)
+    cost["  of it turning"], cost["  of it light"] = cpu_ms(lambda: turn(x, d["degrees"], d["flip"]), steps), cpu_ms(lambda: tone(turned, d["contrast"], d["gamma"], d["gain"]), steps)
     cost["LCN"] = cpu_ms(lambda: lcn_torch(augmented), steps)
     cost["network forward and backward"] = cpu_ms(both, steps)
     cost["  of it forward"] = cpu_ms(loss, steps)

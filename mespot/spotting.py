@@ -51,11 +51,12 @@ def setup(*, lcn=True, depth=3, filters=16, pool="mean", batch_norm=True, separa
     if random_skips != "samm-lv": options["skips"] = RANDOM_SKIPS[random_skips]
     return dict(config=config, options=options, skips=(skip_micro, skip_macro))
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #5995a6e1
+# %% ../nbs/chapters/ch5_spotting.ipynb #cd4cc93e
 def automatic(recordings, preset):
     """A dict: epochs, frames per epoch, validation people, tested people (of a hold-out), epochs of the further trainings (ablations and the like); for leave-one-subject-out the
     groups that share a start, and the epochs that follow it; epochs and frames of the end-to-end network."""
-    if recordings.simulated is None: return dict(epochs=12, frames_per_epoch=40000, validation=2, test=4, further=6, groups=0, after_start=0, uncropped=(3, 4000))
+    few = len(recordings.subjects)//4                          # of a small set not more than a quarter is tested
+    if recordings.simulated is None: return dict(epochs=12, frames_per_epoch=40000, validation=max(1, min(2, few)), test=max(1, min(4, few)), further=6, groups=0, after_start=0, uncropped=(3, 4000))
     if preset == "tiny": return dict(epochs=2, frames_per_epoch=320, validation=1, test=2, further=1, groups=0, after_start=1, uncropped=(1, 64))
     return dict(epochs=10, frames_per_epoch=8000, validation=11, test=12, further=2, groups=5, after_start=1, uncropped=(3, 4000))
 

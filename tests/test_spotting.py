@@ -1,4 +1,5 @@
 "The chapter's functions: parameters that reach the network, tables that add up, baselines and movements under the same scorer."
+import json
 from dataclasses import replace
 import numpy as np
 import pandas as pd
@@ -7,7 +8,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 from mespot.core import MespotError
 from mespot.data.phantom import phantom
 from mespot.data.phantom_variants import restyled
-from mespot.data.recordings import Recordings
+from mespot.data.recordings import Recordings, open_recordings
+from mespot.kit.cli import main
+from mespot.kit.runs import run_report
 from mespot.measure.intervals import frame_labels, score_intervals
 from mespot.nets.spotter import Spotter
 from mespot.signal.filters import youden_threshold
@@ -150,3 +153,16 @@ def test_a_false_alarm_on_a_blink_is_put_down_to_the_blink():
     found.loc[0] = ["p001_1", "p001", shut[0], shut[0] + 6, "micro", .9, 30.]
     causes = false_positive_causes(p, found)
     assert len(p.annotations) == 0 and causes.loc["micro", "blink"] == 1 and causes.to_numpy().sum() == 1 and tuple(causes) == CAUSES
+
+
+def test_a_prepared_data_set_goes_through_the_chapter(tmp_path, monkeypatch):
+    monkeypatch.setenv("MESPOT_CACHE", str(tmp_path/"cache"))
+    for order in (("export-phantom", tmp_path/"copy", "--as", "cas-me2", "--subjects", 4, "--seconds", 9, "--view", "aligned"), ("prepare", "cas-me2", "--root", tmp_path/"copy", "--aligner", "none")):
+        assert main(["data", *map(str, order), "--workers", "1"]) == 0
+    asked = dict(dataset="cas-me2", protocol="loso", validation_subjects=-1, epochs=1, frames_per_epoch=96, ablations="none", movement="no", baselines="no", end_to_end="no", workers=1)
+    folder = run_report("spotting", {k: str(v) for k, v in asked.items()}, out=tmp_path/"runs")
+    prepared, by_subject = open_recordings("cas-me2"), pd.read_csv(folder/"tables"/"by_subject.csv", dtype=dict(subject=str))
+    assert len(prepared.subjects) == 4 and sorted(by_subject.subject.unique()) == sorted(prepared.subjects)          # everyone is tested
+    assert set(pd.read_csv(folder/"tables"/"predictions.csv").video) <= set(prepared.videos.video)
+    assert "cas-me2" in (folder/"report.html").read_text() and json.loads((folder/"metrics.json").read_text())["auc_micro"] > 0
+    assert (by_subject.set_index("subject").eval("TP + FN") == prepared.annotations.groupby("subject").size()).all()

@@ -4,22 +4,20 @@
 
 # %% auto #0
 __all__ = ['RATES', 'RANDOM_SKIPS', 'AUTOMATED', 'PRINTED', 'MULTI_SCALE', 'OURS', 'BASELINES', 'MOVEMENT_GRID', 'CAUSES',
-           'setup', 'automatic', 'part_table', 'plot_folds', 'frame_table', 'decodings', 'in_processes', 'decode_all',
-           'interval_table', 'truth_of', 'baseline_results', 'movements', 'choose_movement', 'as_macro',
-           'movement_table', 'false_positive_causes', 'join', 'plot_preprocessing', 'plot_subjects', 'plot_training',
-           'plot_counts', 'typical_video', 'size_table', 'make_card']
+           'setup', 'automatic', 'part_table', 'plot_folds', 'frame_table', 'decodings', 'decode_all', 'interval_table',
+           'truth_of', 'baseline_results', 'movements', 'choose_movement', 'as_macro', 'movement_table',
+           'false_positive_causes', 'join', 'plot_preprocessing', 'plot_subjects', 'plot_training', 'plot_counts',
+           'typical_video', 'size_table', 'make_card']
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #9d1dedde
-import multiprocessing as mp
+# %% ../nbs/chapters/ch5_spotting.ipynb #a90805ef
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
 from sklearn.metrics import roc_auc_score
-from .core import MespotError, end_with_parent, one_thread
+from .core import MespotError, in_processes
 from .measure.intervals import KINDS, match, precision_recall_f1, score_intervals
 from .signal.baselines import difference_scores, mdmd_scores, to_unit, unit_range
 from .signal.filters import merge_near, youden_threshold
@@ -106,7 +104,7 @@ def frame_table(results, recordings):
         rows.append(dict(kind=kind, auc=auc[kind], precision=float(p), recall=float(r), f1=float(f1)))
     return pd.DataFrame(rows)
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #e712c134
+# %% ../nbs/chapters/ch5_spotting.ipynb #1e3c39be
 AUTOMATED, PRINTED, MULTI_SCALE, OURS = "Automated IoU", "Automated IoU, as printed", "Multi-Scale Filter", "Proposals (ours)"
 
 def decodings(ours, threshold_from="validation"):
@@ -117,15 +115,7 @@ def decodings(ours, threshold_from="validation"):
         out |= {f"{name} (optimistic: settings from the tested people)": (by[name], "test") for name in (PRINTED, AUTOMATED)}
     return {OURS: (ours, "validation"), **out}
 
-def _start(): end_with_parent(); one_thread()
-
 def _decode(job): return decode(*job)
-
-def in_processes(function, jobs, workers=None):
-    "`function` of each of `jobs`, in worker processes with one thread each (`workers` 1: in this one): a list in their order."
-    workers = min(workers or os.cpu_count(), len(jobs))
-    if workers == 1: return list(map(function, jobs))
-    with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn"), initializer=_start) as pool: return list(pool.map(function, jobs))
 
 def decode_all(results, recordings, choices, workers=None):
     "`decode` with each of `choices` (see `decodings`), side by side: dict name -> (predictions, decoders)."

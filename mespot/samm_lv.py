@@ -94,7 +94,7 @@ def presence_table(found, by="kind"):
             for k, g in groups.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #50c0c28c
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #cd6635ef
 TABLE_3_1 = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26)
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ class AUBaseline:
     least: float = .05           # of the range, above the median, that a peak has at least
     share: float = .01           # of a peak's height at which its interval ends
     longest_micro: float = .5    # seconds
+    at_rest: float = 0.          # seconds at the beginning of a video that show the resting level; 0: it is the median of the video
     scaled: bool = True
 
     def __post_init__(self):
@@ -136,10 +137,16 @@ def smoothed(x, fps, settings=AUBaseline()):
     window, level, _ = settings.at(fps)
     return wavelet_smooth(savitzky_golay(x, window, settings.order), settings.wavelet, level, settings.spin)
 
+def _peaks_and_intervals(y, fps, settings):
+    "Peaks (k,) of the smoothed signal `y` and the intervals (m, 2) around them."
+    beginning = y[:round(settings.at_rest*fps)]
+    rest = np.nanmedian(beginning) if np.isfinite(beginning).any() else None
+    peaks = find_peaks(y, settings.at(fps)[2], settings.percentile, settings.least, rest)
+    return peaks, intervals_around(y, peaks, settings.share, rest)
+
 def spot_movements(table, fps, settings=AUBaseline()):
     "The movements in one AU table: a DataFrame of onset, offset (inclusive frames), kind and score, the height of the smoothed signal."
-    y = smoothed(total_intensity(table, settings.aus), fps, settings)
-    found = intervals_around(y, find_peaks(y, settings.at(fps)[2], settings.percentile, settings.least), settings.share)
+    _, found = _peaks_and_intervals(y := smoothed(total_intensity(table, settings.aus), fps, settings), fps, settings)
     length = found[:, 1] - found[:, 0] + 1
     return pd.DataFrame(dict(onset=found[:, 0], offset=found[:, 1], kind=np.where(length <= round(settings.longest_micro*fps), *KINDS), score=[float(np.nanmax(y[a:b + 1])) for a, b in found]))
 
@@ -190,7 +197,7 @@ def cost_by_au(truth, measured, videos, annotations, settings=AUBaseline()):
     total = dict(AU="all", r=a[R_COLUMNS].sum(axis=1).corr(b[R_COLUMNS].sum(axis=1)), at_rest=b.loc[rest, [f"AU{u:02d}_r" for u in settings.aus]].sum(axis=1).mean(), f1=everything, cost=whole - everything)
     return pd.DataFrame([*sorted(rows, key=lambda row: -row["cost"]), total]).rename(columns=dict(at_rest="reported at rest", f1="F1 if only this is measured", cost="cost (F1)"))
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #bf6056ec
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #080b8159
 def _shade(ax, annotations, fps):
     for i, r in enumerate(annotations.itertuples()): ax.axvspan(r.onset/fps, (r.offset + 1)/fps, color=COLOURS[r.kind], alpha=.18, lw=0)
 
@@ -208,7 +215,7 @@ def plot_baseline(table, fps, settings=AUBaseline(), annotations=None, title="")
     "The normalised sum of the action units, the smoothed signal, its peaks, the percentile, spotted intervals (bars below) and annotated ones (shaded) of one video (thesis Figure 4.5). Returns the figure."
     x = total_intensity(table, settings.aus)
     y, t = smoothed(x, fps, settings), np.arange(len(x))/fps
-    peaks, found = find_peaks(y, settings.at(fps)[2], settings.percentile, settings.least), spot_movements(table, fps, settings)
+    peaks, found = _peaks_and_intervals(y, fps, settings)[0], spot_movements(table, fps, settings)
     fig, ax = plt.subplots(figsize=(10, 3))
     ax.plot(t, x, color=COLOURS["sky"], lw=.8, label="sum of the AUs"); ax.plot(t, y, color="k", lw=1.2, label="smoothed")
     ax.plot(t[peaks], y[peaks], "v", ms=5, color=COLOURS["accent"], label="peaks")

@@ -366,6 +366,7 @@ def test_killed_at_any_moment_and_started_again_it_ends_the_same(rec, undisturbe
     times = {p: p.stat().st_mtime_ns for p in some}
     results = run_trainings(trainings(rec), rec, folder, workers=2, progress=False)
     assert len(made()) == 3 and all(p.stat().st_mtime_ns == t for p, t in times.items())
+    assert not list(folder.glob(".*.tmp*"))                                 # nor is anything half-written left
     assert_same(results, undisturbed)
     assert_same_outcome(results, undisturbed, rec)
 

@@ -24,19 +24,19 @@ def shipped_meter():
     "The AU meter that comes with mespot and its card, loaded once."
     return load_meter(WEIGHTS)
 
-# %% ../../nbs/data/au_meter.ipynb #10058236
+# %% ../../nbs/data/au_meter.ipynb #437d5d60
 PRESENT = .5                                                        # intensity from which an action unit counts as present, as in the phantom's own table
 
-def meter(frames, ok=None, quiet=False):
+def meter(frames, ok=None, quiet=False, rest=None):
     """The AU table (see `check_au_table`) of the aligned views `frames` (n, 112, 112) uint8 of one person, measured by the AU meter.
 
     Rows where `ok` (n,) bool is False are missing, with success and confidence 0; elsewhere confidence is 1, for the meter has no doubts it could tell. AU10
-    and AU28, which it does not know, are missing. Warns that it was not made for real faces unless `quiet`, which is for phantoms. MespotError as in `mespot.nets.au_meter.measure_frames`."""
+    and AU28, which it does not know, are missing. Warns that it was not made for real faces unless `quiet`, which is for phantoms. `rest` (n,) bool: frames that show the person at rest (default: the median of all). MespotError as in `mespot.nets.au_meter.measure_frames`."""
     if not quiet:
         warnings.warn("the AU meter was trained on drawn faces (the phantom), not on people: what it says of a real face is no measurement; "
                       "for real faces use OpenFace", stacklevel=2)
     model, _ = shipped_meter()
-    r = pd.DataFrame(measure_frames(model, frames, ok).astype(float), columns=[f"AU{a:02d}_r" for a in model.config.aus])
+    r = pd.DataFrame(measure_frames(model, frames, ok, rest=rest).astype(float), columns=[f"AU{a:02d}_r" for a in model.config.aus])
     found = r.notna().all(axis=1).to_numpy()
     c = (r >= PRESENT).astype(float).where(r.notna()).rename(columns=lambda name: name.replace("_r", "_c"))
     table = pd.concat([r, c], axis=1).reindex(columns=[*R_COLUMNS, *C_COLUMNS]).assign(confidence=found.astype(float), success=found.astype(int))

@@ -124,7 +124,7 @@ def _work(i, row, how, folder):
     _shared[1][i] = 1
     return _prepare_one(row, how, folder, _count)
 
-# %% ../../nbs/data/prepare.ipynb #e70c47d6
+# %% ../../nbs/data/prepare.ipynb #9186af21
 def _in_processes(rows, how, folder, workers, bar):
     """Yield the told rows as they come. When a worker dies, the rows that were begun then are tried again, one at a time, each with a worker of its own:
     the one that kills that one too is told as failed."""
@@ -147,7 +147,8 @@ def _in_processes(rows, how, folder, workers, bar):
                     bar.update(done.value - bar.n)
             except BaseException:                                    # Ctrl-C, or whoever asks for the rows has stopped asking
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in mp.active_children(): process.terminate()
+                for process in (workers_left := mp.active_children()): process.terminate()
+                for process in workers_left: process.join()          # what they leave half-written is swept away next
                 raise
 
 def _died(row): return dict(video=row["video"], subject=row["subject"], status="failed", note="the process that read this video died; its file may be damaged")

@@ -65,12 +65,13 @@ def give_back(frames):
     "Drop the pages of a read-only memory map from memory; they are read again if need be. Other arrays are left alone."
     if isinstance(frames, np.memmap) and frames.mode == "r" and hasattr(mmap, "MADV_DONTNEED"): frames._mmap.madvise(mmap.MADV_DONTNEED)
 
-# %% ../../nbs/nets/au_meter.ipynb #54c87df1
+# %% ../../nbs/nets/au_meter.ipynb #dc048fc4
 @torch.inference_mode()
-def measure_frames(model, frames, ok=None, batch=8):
+def measure_frames(model, frames, ok=None, batch=8, rest=None):
     """Intensities (n, len(aus)) float32, 0–5, of every action unit in the order of `model.config.aus`; NaN where `ok` (n,) bool says that there is no face.
 
-    `frames` (n, 112, 112) uint8: the aligned views of one person, an array or a memory map. MespotError for another shape or type."""
+    `frames` (n, 112, 112) uint8: the aligned views of one person, an array or a memory map. `rest` (n,) bool: frames that are known to show the person at rest; by default the median of
+    all frames is taken for that. MespotError for another shape or type, or if no usable frame is at rest."""
     shape, dtype = getattr(frames, "shape", ()), getattr(frames, "dtype", None)
     if len(shape) != 3 or shape[1:] != (SIDE, SIDE) or dtype != np.uint8:
         raise MespotError(f"frames must be an array (n, {SIDE}, {SIDE}) of uint8 grey values, not {dtype} of shape {tuple(shape)}; "
@@ -79,8 +80,10 @@ def measure_frames(model, frames, ok=None, batch=8):
     if ok.shape != shape[:1]: raise MespotError(f"the mask of usable frames has shape {ok.shape}, but there are {shape[0]} frames")
     out, usable = np.full((len(frames), len(model.config.aus)), np.nan, np.float32), np.flatnonzero(ok)
     if not len(usable): return out
+    at_rest = ok if rest is None else ok & np.asarray(rest, bool)
+    if not at_rest.any(): raise MespotError("none of the frames that show the person at rest has a face in it; name others")
     net = fold_batch_norm(model).to(memory_format=torch.channels_last)
-    neutral = neutral_view(frames, ok)
+    neutral = neutral_view(frames, at_rest)
     for i, t in enumerate(np.array_split(usable, -(-len(usable)//batch))):
         out[t] = net(meter_input(frames[t], neutral)).clamp_(0, 5)
         if i % 256 == 255: give_back(frames)

@@ -33,9 +33,9 @@ def at_frame_rate(frames, fps, of=200.): return max(1, round(frames*fps/of))
 
 def level_at(level, fps, of=200.): return max(0, round(level + np.log2(fps/of)))
 
-# %% ../../nbs/signal/peaks.ipynb #4de0e9fc
-def find_peaks(x, neighbours=7, percentile=75, least=.05):
-    """Frames (k,) at which the signal `x` (n,) is higher than at the `neighbours` frames on either side, not below its `percentile`, and at least `least` of its range above its median.
+# %% ../../nbs/signal/peaks.ipynb #6d76ed50
+def find_peaks(x, neighbours=7, percentile=75, least=.05, rest=None):
+    """Frames (k,) at which the signal `x` (n,) is higher than at the `neighbours` frames on either side, not below its `percentile`, and at least `least` of its range above its resting level `rest`, by default its median.
 
     A plateau is one point, its middle is given. NaN counts as an end of the signal. MespotError unless neighbours is from 1 on, percentile 0–100 and least 0–1."""
     if neighbours != int(neighbours) or neighbours < 1: raise MespotError(f"a peak needs a whole number of neighbours from 1 on, not {neighbours}")
@@ -44,22 +44,22 @@ def find_peaks(x, neighbours=7, percentile=75, least=.05):
     if np.isnan(x).all(): return np.zeros(0, int)
     spread = np.nanmax(x) - np.nanmin(x)
     if not spread > 1e-9*np.nanmax(np.abs(x)): return np.zeros(0, int)                 # rounding is no movement
-    low = max(np.nanpercentile(x, percentile), np.nanmedian(x) + least*spread)
+    low = max(np.nanpercentile(x, percentile), (np.nanmedian(x) if rest is None else rest) + least*spread)
     edges = np.pad(np.where(np.isnan(x), np.inf, x), k, constant_values=np.inf)        # no neighbours beyond an end: nothing is higher than infinity
     highest = np.lib.stride_tricks.sliding_window_view(edges, k).max(1)                # [i]: of the k frames before frame i
     peaks, shape = signal.find_peaks(np.where(np.isnan(x), -np.inf, x), plateau_size=1)
     first, last = shape["left_edges"], shape["right_edges"]
     return peaks[(x[peaks] >= low) & (x[peaks] > highest[first]) & (x[peaks] > highest[last + k + 1])]
 
-# %% ../../nbs/signal/peaks.ipynb #79ce4443
-def intervals_around(x, peaks, share=.01):
-    """Inclusive intervals (k, 2) int64 around the frames `peaks`: the run of frames in which the signal `x` (n,) lies above its median by more than `share` of what the peak does.
+# %% ../../nbs/signal/peaks.ipynb #87835ad0
+def intervals_around(x, peaks, share=.01, rest=None):
+    """Inclusive intervals (k, 2) int64 around the frames `peaks`: the run of frames in which the signal `x` (n,) lies above its resting level `rest`, by default its median, by more than `share` of what the peak does.
 
-    Overlapping and adjoining intervals are joined; NaN ends one. Peaks that are not above the median have none. MespotError unless `share` is from 0 to below 1."""
+    Overlapping and adjoining intervals are joined; NaN ends one. Peaks that are not above that level have none. MespotError unless `share` is from 0 to below 1."""
     if not 0 <= share < 1: raise MespotError(f"share must be from 0 to below 1, not {share}")
     x, found = _signal(x), []
     if np.isnan(x).all(): return np.zeros((0, 2), np.int64)
-    rest, x = np.nanmedian(x), np.where(np.isnan(x), -np.inf, x)
+    rest, x = np.nanmedian(x) if rest is None else rest, np.where(np.isnan(x), -np.inf, x)
     for p in peaks:
         if not x[p] > rest: continue
         down = x <= rest + share*(x[p] - rest)

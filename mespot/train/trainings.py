@@ -6,7 +6,7 @@
 __all__ = ['PROTOCOLS', 'CODE', 'mean_skips', 'Training', 'Trained', 'plan', 'shared_start', 'labelled', 'score_videos',
            'train_one', 'training_key', 'save_trained', 'load_trained', 'run_trainings', 'gather', 'decode']
 
-# %% ../../nbs/train/trainings.ipynb #f3f6ad9e
+# %% ../../nbs/train/trainings.ipynb #63300b27
 import hashlib, importlib, json, multiprocessing as mp, os, time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
 from ..core import MespotError, atomic_path, cache_dir, end_with_parent, one_thread
+from ..data.frames import sweep
 from ..measure.intervals import KINDS
 from ..nets.spotter import Spotter, SpotterConfig, predict_video
 from .fit import fit_checkpoints
@@ -162,7 +163,7 @@ def load_trained(path, training):
     except Exception as e: raise MespotError(f"{path} is no whole training ({type(e).__name__}); delete it and run again") from e
     return Trained(training, models, meta["epochs"], val, test, pd.DataFrame(meta["history"]), tuple(meta["skips"]), tuple(meta["seconds"]))
 
-# %% ../../nbs/train/trainings.ipynb #eb443af0
+# %% ../../nbs/train/trainings.ipynb #f6f4ea08
 _epochs = None                                                        # in a worker: epochs done by all of them
 
 def _start(counter):
@@ -186,6 +187,7 @@ def run_trainings(trainings, recordings, folder=None, workers=None, progress=Tru
     Raises MespotError if a process dies; what is finished is kept."""
     data = recordings if isinstance(recordings, list) else [recordings]*len(trainings)
     folder = Path(folder) if folder else cache_dir("trainings")
+    sweep(folder)                                                      # of what was half-written when a run was killed
     place = lambda t, r: t and folder/f"{training_key(t, r)}.npz"
     paths, starts = ([place(t, r) for t, r in zip(every, data)] for every in (trainings, [t.start for t in trainings]))
     first = {p: (t.start, r.of(t.start.people), p, None) for t, r, p, done in zip(trainings, data, starts, paths) if p and not p.exists() and not done.exists()}
@@ -212,7 +214,8 @@ def _run(jobs, workers, progress):
         except BrokenProcessPool as e: raise MespotError(f"a process died while training {name} or what ran beside it (out of memory?); what is finished is kept, so run it again, with fewer workers") from e
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in mp.active_children(): process.terminate()
+            for process in (workers_left := mp.active_children()): process.terminate()
+            for process in workers_left: process.join()
             raise
 
 # %% ../../nbs/train/trainings.ipynb #42d213d8

@@ -30,6 +30,7 @@ lab: $(READY) ## Open the notebooks in JupyterLab, with nbdev's hooks
 
 readme: $(READY) ## Make README.md from nbs/index.ipynb
 	$(BIN)/jupyter nbconvert --log-level=WARN --to markdown --output-dir=. --output=README nbs/index.ipynb
+	sed -i.bak 's#(images/#(nbs/images/#' README.md && rm README.md.bak
 
 clean: ## Remove the environment and what tools made; runs in reports/ stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis
@@ -44,5 +45,5 @@ $(BIN)/python:
 
 $(READY): settings.ini setup.py pyproject.toml constraints.txt | $(BIN)/python
 	@echo "mespot: installing into $(VENV); the first time this takes a few minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,excel,landmarks,explain,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,excel,landmarks,explain,cluster,dev]'
 	@touch $@

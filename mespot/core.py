@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['MespotError', 'atomic_path', 'cache_dir', 'package_file', 'one_thread', 'end_with_parent', 'in_processes']
 
-# %% ../nbs/core.ipynb #4046319b
+# %% ../nbs/core.ipynb #7175692f
 import multiprocessing, os, shutil, signal, threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,9 @@ from pathlib import Path
 class MespotError(Exception):
     "Something the user can put right; its text says what, where and how."
 
-# %% ../nbs/core.ipynb #bcd82145
+# %% ../nbs/core.ipynb #1d531537
 @contextmanager
-def atomic_path(path):
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if it fails.
 
     The temporary name keeps the suffix, so writers that look at the suffix (OpenCV, NumPy) work. Folders are made."""
@@ -31,21 +32,21 @@ def atomic_path(path):
         if tmp.is_dir(): shutil.rmtree(tmp)
         else: tmp.unlink(missing_ok=True)
 
-# %% ../nbs/core.ipynb #ec0c4159
-def cache_dir(*parts):
+# %% ../nbs/core.ipynb #73d31f40
+def cache_dir(*parts: str) -> Path:
     "The folder for what can be made again (frame stores, fetched clips): `MESPOT_CACHE`, else `~/.cache/mespot`; made if absent."
     root = Path(os.environ.get("MESPOT_CACHE") or Path.home()/".cache"/"mespot")
     path = root.joinpath(*parts)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
-# %% ../nbs/core.ipynb #ec6519c1
-def package_file(*parts):
+# %% ../nbs/core.ipynb #a5db6296
+def package_file(*parts: str) -> Path:
     "A file that ships inside the package, such as the weights."
     return Path(__file__).parent.joinpath(*parts)
 
-# %% ../nbs/core.ipynb #6996a732
-def one_thread():
+# %% ../nbs/core.ipynb #c11e7a78
+def one_thread() -> None:
     "Use one thread in this process for torch, OpenCV and the linear algebra of NumPy and SciPy; parallelism is by processes."
     import torch, cv2
     from threadpoolctl import threadpool_limits
@@ -53,18 +54,18 @@ def one_thread():
     cv2.setNumThreads(1)
     threadpool_limits(1)
 
-# %% ../nbs/core.ipynb #0386ad62
-def end_with_parent():
+# %% ../nbs/core.ipynb #65afcafb
+def end_with_parent() -> None:
     "In a worker process: leave Ctrl-C to the parent, and end when the parent ends, however that comes about."
     parent = multiprocessing.parent_process()
     if parent is None: return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
-# %% ../nbs/core.ipynb #9a1f1f62
+# %% ../nbs/core.ipynb #e046f3c5
 def _start_worker(): end_with_parent(); one_thread()
 
-def in_processes(function, jobs, workers=None):
+def in_processes(function: Callable, jobs: Sequence, workers: int | None = None) -> list:
     "`function` of each of `jobs`, in worker processes with one thread each (`workers` 1: in this one; None: as many as processors): a list in their order."
     workers = min(workers or os.cpu_count(), len(jobs))
     if workers <= 1: return list(map(function, jobs))

@@ -14,11 +14,11 @@ from .measure.intervals import KINDS, check_annotations, check_videos, durations
 from .report import COLOURS
 from .train.folds import paired_loso
 
-# %% ../nbs/describe.ipynb #7c6a8a2b
+# %% ../nbs/describe.ipynb #1cf2b481
 PUBLISHED = {"samm-lv": pd.DataFrame(dict(kind=KINDS, min=(.15, .51), mean=(.37, 2.17), max=(.51, 25.88), k=(37, 217))),  # thesis Tables 5.3 and 5.5
              "cas-me2": pd.DataFrame(dict(kind=KINDS, min=(.27, .10), mean=(.42, 1.25), max=(.53, 3.90), k=(6, 19)))}
 
-def duration_table(annotations, fps=None):
+def duration_table(annotations: pd.DataFrame, fps: float | None = None) -> pd.DataFrame:
     """Number and durations of the expressions of each kind, in seconds, and the skip k in frames that follows from the mean (thesis Tables 5.3 and 5.5).
 
     Columns kind, count, min, mean, max, k; k at `fps`, by default the table's own; NaN, and a missing k, for a kind that does not occur.
@@ -28,8 +28,8 @@ def duration_table(annotations, fps=None):
     skips = [k_frame(df, kind, fps) if n > 0 else pd.NA for kind, n in zip(seconds.kind, seconds["count"].fillna(0))]
     return seconds.assign(count=seconds["count"].fillna(0).astype(int), k=pd.array(skips, dtype="Int64"))
 
-# %% ../nbs/describe.ipynb #2c4b7678
-def plot_move_to_neutral(annotations, videos, title="", ax=None):
+# %% ../nbs/describe.ipynb #c5698c22
+def plot_move_to_neutral(annotations: pd.DataFrame, videos: pd.DataFrame, title: str = "", ax: plt.Axes | None = None) -> plt.Figure:
     "Move-to-neutral ratio of each subject as bars, with the mean over subjects as a line (thesis Fig. 4.6). Returns the figure."
     table = move_to_neutral(annotations, videos, by="subject")
     ax = ax or plt.subplots(figsize=(max(5, .22*len(table) + 1.6), 3))[1]
@@ -42,8 +42,8 @@ def plot_move_to_neutral(annotations, videos, title="", ax=None):
     ax.grid(axis="x", visible=False); ax.legend(loc="upper right")
     return ax.figure
 
-# %% ../nbs/describe.ipynb #9be6fc48
-def loso_table(annotations, videos):
+# %% ../nbs/describe.ipynb #5ea7c4d5
+def loso_table(annotations: pd.DataFrame, videos: pd.DataFrame) -> pd.DataFrame:
     """What each test of the paired leave-one-subject-out gets: test, val, and by part (train, val, test) the number of frames, micro and macro expressions.
 
     A row for every test subject, in the order of `paired_loso`. Raises MespotError below three subjects."""
@@ -57,7 +57,7 @@ def loso_table(annotations, videos):
             rows.append(dict(fold=fold, test=split.test[0], val=split.val[0], **{f"{part} {c}": int(s[c]) for part, s in sums.items() for c in of.columns}))
     return pd.DataFrame(rows)
 
-def plot_loso(table, title="", ax=None):
+def plot_loso(table: pd.DataFrame, title: str = "", ax: plt.Axes | None = None) -> plt.Figure:
     "Frames that train, validate and test in each test of a `loso_table`, as stacked shares of all frames (thesis Fig. 5.7). Returns the figure."
     ax = ax or plt.subplots(figsize=(max(5, .22*len(table) + 1.6), 3))[1]
     frames, base = table[["train frames", "val frames", "test frames"]].to_numpy(float), np.zeros(len(table))

@@ -5,16 +5,19 @@
 # %% auto #0
 __all__ = ['plot_signal', 'plot_roc']
 
-# %% ../nbs/plots.ipynb #691db585
+# %% ../nbs/plots.ipynb #bfb0f67b
+from collections.abc import Mapping, Sequence
 import numpy as np
+import pandas as pd
 import matplotlib.pyplot as plt
 from sklearn.metrics import roc_auc_score, roc_curve
 from .measure.intervals import KINDS
 from .report import COLOURS
-from .signal.postprocess import smooth_scores
+from .signal.postprocess import Decoder, smooth_scores
 
-# %% ../nbs/plots.ipynb #1a9043ae
-def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):
+# %% ../nbs/plots.ipynb #f028d3aa
+def plot_signal(scores: np.ndarray, fps: float, post: Decoder | None, spotted: pd.DataFrame | None = None, truth: pd.DataFrame | None = None,
+                axes: np.ndarray | Sequence[plt.Axes] | None = None) -> plt.Figure:
     """Raw and smoothed scores (n, 2) of one video over time in two panels, micro above macro, with the thresholds of the decoder `post` (None: raw scores only).
 
     `spotted` and `truth` are tables with onset, offset and kind: spotted intervals are shaded, true ones drawn as bars above. Returns the figure."""
@@ -34,8 +37,8 @@ def plot_signal(scores, fps, post, spotted=None, truth=None, axes=None):
     axes[-1].set_xlabel("time (s)")
     return axes[0].figure
 
-# %% ../nbs/plots.ipynb #452a4c92
-def plot_roc(scores, labels):
+# %% ../nbs/plots.ipynb #92f7a780
+def plot_roc(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> plt.Figure:
     "ROC curves: `scores` is a dict name -> (n, 2), `labels` (n, 2) 0/1, micro and macro, or (n, 1) each, movement; frames without a score (NaN) are left out. Returns the figure."
     kinds = [f"{k}-expressions" for k in KINDS] if labels.shape[1] == 2 else ["movement"]
     beside = len(kinds) == 1 or len(scores) > 3                       # many names do not fit inside

@@ -9,8 +9,8 @@ __all__ = ['printed', 'published', 'contradictions', 'beside']
 import pandas as pd
 from .core import MespotError, package_file
 
-# %% ../nbs/published.ipynb #0d58a685
-def printed(table=None, source="thesis", data_set=None):
+# %% ../nbs/published.ipynb #2d35b415
+def printed(table: str | None = None, source: str = "thesis", data_set: str | None = None) -> pd.DataFrame:
     """Published numbers one a line, in printed order: source, table, row, data_set, kind, metric, value, spread (NaN if none), note.
 
     `source` is "thesis" or "paper" (the 3D-CNN paper); without `table`, everything. Raises MespotError for a source, table or data set that is not there, naming those that are."""
@@ -23,7 +23,7 @@ def printed(table=None, source="thesis", data_set=None):
         found = found[found[column] == wanted]
     return found.reset_index(drop=True)
 
-# %% ../nbs/published.ipynb #29063c45
+# %% ../nbs/published.ipynb #4014f51a
 _ORDER = ("micro", "macro", "overall", "movement", "combined")
 
 def _wide(numbers, columns):
@@ -32,7 +32,7 @@ def _wide(numbers, columns):
     wide = numbers.assign(column=columns).pivot(index="row", columns="column", values="value").reindex(index=numbers.row.unique(), columns=columns[order].unique())
     return wide.rename_axis(index="row", columns=None)
 
-def published(table, source="thesis", data_set=None):
+def published(table: str, source: str = "thesis", data_set: str | None = None) -> pd.DataFrame:
     """A printed table: one row for each of its rows, columns such as "macro f1", NaN where nothing is printed.
 
     Columns say their data set ("SAMM-LV: macro f1") where the table has several and `data_set` picks none. Raises MespotError as `printed` does."""
@@ -40,8 +40,8 @@ def published(table, source="thesis", data_set=None):
     names = numbers.kind + " " + numbers.metric
     return _wide(numbers, numbers.data_set + ": " + names if numbers.data_set.nunique() > 1 else names)
 
-# %% ../nbs/published.ipynb #3910dcc3
-def contradictions(numbers=None):
+# %% ../nbs/published.ipynb #216cbef0
+def contradictions(numbers: pd.DataFrame | None = None) -> pd.DataFrame:
     """Published triples whose overall F1 does not lie between the micro and the macro F1, as pooled counts would have it: source, table, row, data_set, micro, macro, overall.
 
     `numbers` is a table as of `printed`, all of it by default. Four decimals are printed, so a difference of up to .0001 is rounding."""
@@ -50,8 +50,9 @@ def contradictions(numbers=None):
     low, high = f1[["micro", "macro"]].min(axis=1), f1[["micro", "macro"]].max(axis=1)
     return f1[(f1.overall < low - 1.01e-4) | (f1.overall > high + 1.01e-4)].rename_axis(columns=None).reset_index()
 
-# %% ../nbs/published.ipynb #af872491
-def beside(measured, table, rows=None, on="name", source="thesis", data_set=None, label="phantom"):
+# %% ../nbs/published.ipynb #824e24a4
+def beside(measured: pd.DataFrame, table: str, rows: dict[str, str] | None = None, on: str = "name", source: str = "thesis",
+           data_set: str | None = None, label: str = "phantom") -> pd.DataFrame:
     """A measured table with a published one to its right: `on`, then "phantom: ..." for each measured column, then "published, SAMM-LV: ..." for each published one.
 
     measured: DataFrame with one row a name (column `on`); its rows and their order are kept. rows: dict from a measured name to the printed row that it answers to (names that are not

@@ -7,24 +7,27 @@ __all__ = ['AU_TOOL', 'TABLE_3_1', 'GRID', 'data_set_table', 'chance_of_a_hit', 
            'presence_table', 'AUBaseline', 'total_intensity', 'smoothed', 'spot_movements', 'spot_all', 'sensitivity',
            'plot_sensitivity', 'cost_by_au', 'plot_aus', 'plot_baseline', 'au_tables']
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #f9b906fb
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #99e9e194
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
+from numpy.typing import ArrayLike
 from .core import MespotError, in_processes
 from .data.action_units import C_COLUMNS, R_COLUMNS, read_openface
 from .data.au_meter import meter
 from .data.facs import facs_table
 from .data.prepare import open_prepared
+from .data.recordings import Recordings
 from .measure.intervals import KINDS, durations, move_to_neutral, score_intervals
 from .report import COLOURS
 from .signal.filters import normalise, savitzky_golay
 from .signal.peaks import at_frame_rate, find_peaks, intervals_around, level_at, wavelet_smooth
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #6d6f69e1
-def data_set_table(sets):
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #8d513ce4
+def data_set_table(sets: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> pd.DataFrame:
     "One row for each of `sets` (dict name -> (annotations, videos)): subjects, videos, minutes, fps, number and mean seconds of micro and macro expressions, and the mean over subjects of the finite move-to-neutral ratios."
     rows = []
     for name, (annotations, videos) in sets.items():
@@ -33,15 +36,15 @@ def data_set_table(sets):
                      **{k: int((annotations.kind == k).sum()) for k in KINDS}, **{f"{k} s": seconds.mean().get(k, np.nan) for k in KINDS}, "move-to-neutral": ratio[np.isfinite(ratio)].mean()})
     return pd.DataFrame(rows)
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #bd208b8a
-def chance_of_a_hit(length, n_frames, trials=20_000, seed=0):
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #43f075d3
+def chance_of_a_hit(length: int, n_frames: int, trials: int = 20_000, seed: int = 0) -> float:
     "Share of `trials` in which two windows of `length` frames, put at random into a video of `n_frames`, have an IoU of at least 0.5 (thesis 4.1, Figure 4.1). MespotError if the window is longer than the video."
     if not 1 <= length <= n_frames: raise MespotError(f"a window of {length} frames does not fit into a video of {n_frames}")
     onset, guess = np.random.default_rng(seed).integers(0, n_frames - length + 1, (2, trials))
     both = np.maximum(length - np.abs(onset - guess), 0)
     return float((2*both >= 2*length - both).mean())          # IoU = both / (2 length - both)
 
-def plot_chance(seconds=(.37, 2.17), fps=200., minutes=np.geomspace(.05, 4, 12)):
+def plot_chance(seconds: tuple[float, float] = (.37, 2.17), fps: float = 200., minutes: np.ndarray = np.geomspace(.05, 4, 12)) -> plt.Figure:
     "Chance of a blind guess against the length of the video for a micro- and a macro-expression of these `seconds` (thesis Table 5.3's means of SAMM-LV), simulated and by the formula. Returns the figure."
     fig, ax = plt.subplots(figsize=(6.5, 3.2))
     for kind, s in zip(KINDS, seconds):
@@ -52,10 +55,11 @@ def plot_chance(seconds=(.37, 2.17), fps=200., minutes=np.geomspace(.05, 4, 12))
     ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #2136c4ab
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #bdb4aee4
 AU_TOOL = tuple(int(c[2:4]) for c in C_COLUMNS)                        # the action units whose presence OpenFace reports
 
-def presence(annotations, tables, once_in="video", certainty=None):
+def presence(annotations: pd.DataFrame, tables: Mapping[str, pd.DataFrame], once_in: str = "video",
+             certainty: Sequence[str] | None = None) -> pd.DataFrame:
     """Every annotated action unit that counts: video, subject, kind, au, detectable (does the tool know it), matched, and chance (share of windows of its length anywhere in the video that would match).
 
     `tables`: dict video -> AU table. `once_in` "video": each action unit counts once in a video and a kind, matched if any of its intervals is (the thesis's rule); "interval": once in an expression. `certainty`: count only units annotated so
@@ -79,12 +83,12 @@ def presence(annotations, tables, once_in="video", certainty=None):
     best = dict(detectable="max", matched="max", chance=lambda c: 1 - (1 - c).prod())                 # by chance, at least one of its intervals
     return out.groupby(keys, sort=False).agg(best).reset_index().drop(columns="row", errors="ignore")
 
-def only_kind(annotations):
+def only_kind(annotations: pd.DataFrame) -> dict[str, list[str]]:
     "The videos that hold expressions of one kind only: dict kind -> list of video ids."
     kinds = annotations.groupby("video").kind.agg(set)
     return {k: sorted(kinds.index[kinds == {k}]) for k in KINDS}
 
-def presence_table(found, by="kind"):
+def presence_table(found: pd.DataFrame, by: str = "kind") -> pd.DataFrame:
     "Annotated, detectable and matched action units of a `presence` table, accuracy (matched of annotated, as published), accuracy of the detectable, and that expected by chance; by kind with both combined, or by another column."
     groups = {str(k): g for k, g in found.groupby(by)}
     if by == "kind":
@@ -94,7 +98,7 @@ def presence_table(found, by="kind"):
             for k, g in groups.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #cd6635ef
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #3bfefedc
 TABLE_3_1 = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26)
 
 @dataclass(frozen=True)
@@ -121,18 +125,18 @@ class AUBaseline:
         if wrong := [a for a in self.aus if f"AU{a:02d}_r" not in R_COLUMNS] or (not self.aus and ["(none)"]):
             raise MespotError(f"an AU table has no intensity of AU{wrong[0]}; choose from {', '.join(c[2:4] for c in R_COLUMNS)}")
 
-    def at(self, fps):
+    def at(self, fps: float) -> tuple[int, int, int]:
         "(window, level, neighbours) in frames at `fps`."
         if not self.scaled: return self.window, self.level, self.neighbours
         odd = 2*round((self.window*fps/200 - 1)/2) + 1
         return max(odd, self.order + 1 + self.order % 2), level_at(self.level, fps), at_frame_rate(self.neighbours, fps)
 
-def total_intensity(table, aus=TABLE_3_1):
+def total_intensity(table: pd.DataFrame, aus: Sequence[int] = TABLE_3_1) -> np.ndarray:
     "Sum of the intensities of `aus` in an AU table, min–max normalised: (n,) in 0–1, 0 if it never changes; NaN where there was no face. Units the tool does not measure count as 0."
     known = table[[f"AU{a:02d}_r" for a in aus]]
     return normalise(np.where(known.isna().all(axis=1), np.nan, known.sum(axis=1).to_numpy(float)))
 
-def smoothed(x, fps, settings=AUBaseline()):
+def smoothed(x: ArrayLike, fps: float, settings: AUBaseline = AUBaseline()) -> np.ndarray:
     "The signal `x` (n,) after both filters."
     window, level, _ = settings.at(fps)
     return wavelet_smooth(savitzky_golay(x, window, settings.order), settings.wavelet, level, settings.spin)
@@ -144,26 +148,27 @@ def _peaks_and_intervals(y, fps, settings):
     peaks = find_peaks(y, settings.at(fps)[2], settings.percentile, settings.least, rest)
     return peaks, intervals_around(y, peaks, settings.share, rest)
 
-def spot_movements(table, fps, settings=AUBaseline()):
+def spot_movements(table: pd.DataFrame, fps: float, settings: AUBaseline = AUBaseline()) -> pd.DataFrame:
     "The movements in one AU table: a DataFrame of onset, offset (inclusive frames), kind and score, the height of the smoothed signal."
     _, found = _peaks_and_intervals(y := smoothed(total_intensity(table, settings.aus), fps, settings), fps, settings)
     length = found[:, 1] - found[:, 0] + 1
     return pd.DataFrame(dict(onset=found[:, 0], offset=found[:, 1], kind=np.where(length <= round(settings.longest_micro*fps), *KINDS), score=[float(np.nanmax(y[a:b + 1])) for a, b in found]))
 
-def spot_all(tables, videos, settings=AUBaseline()):
+def spot_all(tables: Mapping[str, pd.DataFrame], videos: pd.DataFrame, settings: AUBaseline = AUBaseline()) -> pd.DataFrame:
     "`spot_movements` of every video of the table `videos`: a table of predictions."
     found = [spot_movements(tables[v.video], v.fps, settings).assign(video=v.video, subject=v.subject, fps=v.fps) for v in videos.itertuples()]
     return pd.concat(found, ignore_index=True).astype(dict(score=float))[["video", "subject", "onset", "offset", "kind", "score", "fps"]]
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #2610e5f0
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #1d6061a4
 GRID = dict(percentile=(0, 25, 50, 75, 90, 95), neighbours=(1, 3, 7, 15, 30, 60), window=(3, 11, 21, 41, 81), level=(0, 1, 2, 3, 4, 5, 6), share=(.005, .01, .02, .05, .1, .2, .5), least=(0., .02, .05, .1, .2))
 
-def sensitivity(tables, videos, annotations, settings=AUBaseline(), grid=GRID):
+def sensitivity(tables: Mapping[str, pd.DataFrame], videos: pd.DataFrame, annotations: pd.DataFrame, settings: AUBaseline = AUBaseline(),
+                grid: Mapping[str, Sequence] = GRID) -> pd.DataFrame:
     "F1 by kind and overall when one setting at a time takes the values of `grid`: columns setting, value, kind, f1."
     rows = [score_intervals(spot_all(tables, videos, replace(settings, **{name: value})), annotations).assign(setting=name, value=value) for name, values in grid.items() for value in values]
     return pd.concat(rows, ignore_index=True)[["setting", "value", "kind", "f1"]]
 
-def plot_sensitivity(table, settings=AUBaseline()):
+def plot_sensitivity(table: pd.DataFrame, settings: AUBaseline = AUBaseline()) -> plt.Figure:
     "A panel for each setting of a `sensitivity` table, the value that is used marked. Returns the figure."
     names = table.setting.unique()
     fig, axes = plt.subplots(-(-len(names)//3), 3, figsize=(10, 2.5*-(-len(names)//3)), sharey=True, squeeze=False)
@@ -181,8 +186,9 @@ def plot_sensitivity(table, settings=AUBaseline()):
     fig.tight_layout()
     return fig
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #c467be04
-def cost_by_au(truth, measured, videos, annotations, settings=AUBaseline()):
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #7631c326
+def cost_by_au(truth: Mapping[str, pd.DataFrame], measured: Mapping[str, pd.DataFrame], videos: pd.DataFrame, annotations: pd.DataFrame,
+               settings: AUBaseline = AUBaseline()) -> pd.DataFrame:
     "For each action unit of `settings.aus`: r with the truth over all frames, mean intensity reported in frames at rest, and overall F1 with only this unit measured; last row 'all': all of them. Tables by video; units that the tool does not measure are left out."
     f1 = lambda tables: score_intervals(spot_all(tables, videos, settings), annotations).set_index("kind").f1["overall"]
     a, b = (pd.concat([tables[v][R_COLUMNS] for v in videos.video], ignore_index=True) for tables in (truth, measured))
@@ -197,11 +203,11 @@ def cost_by_au(truth, measured, videos, annotations, settings=AUBaseline()):
     total = dict(AU="all", r=a[R_COLUMNS].sum(axis=1).corr(b[R_COLUMNS].sum(axis=1)), at_rest=b.loc[rest, [f"AU{u:02d}_r" for u in settings.aus]].sum(axis=1).mean(), f1=everything, cost=whole - everything)
     return pd.DataFrame([*sorted(rows, key=lambda row: -row["cost"]), total]).rename(columns=dict(at_rest="reported at rest", f1="F1 if only this is measured", cost="cost (F1)"))
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #080b8159
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #253be641
 def _shade(ax, annotations, fps):
     for i, r in enumerate(annotations.itertuples()): ax.axvspan(r.onset/fps, (r.offset + 1)/fps, color=COLOURS[r.kind], alpha=.18, lw=0)
 
-def plot_aus(table, annotations, fps, aus=None, title=""):
+def plot_aus(table: pd.DataFrame, annotations: pd.DataFrame, fps: float, aus: Sequence[int] | None = None, title: str = "") -> plt.Figure:
     "Intensities of `aus` (by default the three that vary most) over one video, annotated intervals shaded (thesis Figure 4.3). Returns the figure."
     aus = aus or sorted(TABLE_3_1, key=lambda u: -np.nan_to_num(table[f"AU{u:02d}_r"].std()))[:3]
     fig, ax = plt.subplots(figsize=(10, 2.8))
@@ -211,7 +217,8 @@ def plot_aus(table, annotations, fps, aus=None, title=""):
     ax.legend(loc="center left", bbox_to_anchor=(1.005, .5))
     return fig
 
-def plot_baseline(table, fps, settings=AUBaseline(), annotations=None, title=""):
+def plot_baseline(table: pd.DataFrame, fps: float, settings: AUBaseline = AUBaseline(), annotations: pd.DataFrame | None = None,
+                  title: str = "") -> plt.Figure:
     "The normalised sum of the action units, the smoothed signal, its peaks, the percentile, spotted intervals (bars below) and annotated ones (shaded) of one video (thesis Figure 4.5). Returns the figure."
     x = total_intensity(table, settings.aus)
     y, t = smoothed(x, fps, settings), np.arange(len(x))/fps
@@ -226,10 +233,10 @@ def plot_baseline(table, fps, settings=AUBaseline(), annotations=None, title="")
     ax.legend(loc="center left", bbox_to_anchor=(1.005, .5), fontsize=8)
     return fig
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #432e1d21
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #a382d819
 def _metered(job): return meter(*job, quiet=True)
 
-def au_tables(recordings, source, workers=None):
+def au_tables(recordings: Recordings, source: str | Path, workers: int | None = None) -> dict[str, pd.DataFrame]:
     """The AU table of every video of `Recordings`: dict video -> table.
 
     `source`: "true" (the phantom's own), "meter" (the AU meter looks at the frames; it was made for phantoms), "prepared" (those a data set was prepared with), or a folder of OpenFace's CSV files, <video>.csv.

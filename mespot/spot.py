@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['apex_of', 'find_clip', 'load_spotter', 'spot_frames', 'plot_timeline', 'summary_of', 'spot_video']
 
-# %% ../nbs/spot.ipynb #57e4cadf
+# %% ../nbs/spot.ipynb #9254c8dd
+from collections.abc import Sequence
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -13,17 +14,17 @@ import matplotlib.pyplot as plt
 from scipy.ndimage import median_filter
 from .core import atomic_path, package_file
 from .data.open_clips import OPEN_CLIPS, open_clips
-from .data.frames import frame_store
+from .data.frames import FrameStore, frame_store
 from .measure.intervals import KINDS
-from .nets.spotter import load_weights, predict_video
+from .nets.spotter import Spotter, load_weights, predict_video
 from .plots import plot_signal
 from .report import use_style
 from .signal.lcn import lcn
 from .signal.postprocess import PostProcessing
 from .train.thresholds import predictions_of
 
-# %% ../nbs/spot.ipynb #09fb580c
-def apex_of(frames, onset, offset, fps, ok=None):
+# %% ../nbs/spot.ipynb #60ccd107
+def apex_of(frames: np.ndarray, onset: int, offset: int, fps: float, ok: np.ndarray | None = None) -> int:
     """Frame index within [onset, offset] whose normalised picture differs most from those at onset and offset together.
 
     `frames` (n, H, W) uint8; `ok` (n,) bool: only frames with a face are considered. In intervals of a second or more the difference is median filtered
@@ -35,15 +36,15 @@ def apex_of(frames, onset, offset, fps, ok=None):
     if ok is not None and (high & ok[onset:offset+1]).any(): high &= ok[onset:offset+1]
     return onset + int(np.where(high, steady - 2*np.abs(change - steady), -np.inf).argmax())
 
-def find_clip(name):
+def find_clip(name: str | Path) -> Path:
     "The path of a video: a file or folder of that name, else the open clip so called (fetched if need be)."
     return open_clips()[name] if name in OPEN_CLIPS["members"] and not Path(name).exists() else Path(name)
 
-def load_spotter(weights=None):
+def load_spotter(weights: str | Path | None = None) -> tuple[Spotter, dict]:
     "The spotting network and its card; `weights` is a .safetensors file, by default the ones that ship with the package, trained on the phantom."
     return load_weights(weights or package_file("weights", "spotter.safetensors"))
 
-def spot_frames(model, card, store, name):
+def spot_frames(model: Spotter, card: dict, store: FrameStore, name: str) -> tuple[np.ndarray, pd.DataFrame, PostProcessing]:
     "Scores (n, 2), predictions with an `apex` column, and the post-processing used, of one aligned video (a frame store)."
     post = PostProcessing(**card["postprocessing"])
     scores = predict_video(model, store.frames, store.fps, tuple(card["skips"]), ok=store.ok)
@@ -52,7 +53,7 @@ def spot_frames(model, card, store, name):
     found.insert(3, "apex", pd.array([apex_of(store.frames, r.onset, r.offset, store.fps, store.ok) for r in found.itertuples()], dtype="Int64"))
     return scores, found.sort_values("onset", ignore_index=True), post
 
-def plot_timeline(store, scores, found, post, title=""):
+def plot_timeline(store: FrameStore, scores: np.ndarray, found: pd.DataFrame, post: PostProcessing, title: str = "") -> plt.Figure:
     "Thumbnails of the aligned face at first and at each spotted apex, in order, over the signals of `plot_signal`. Returns the figure."
     shown, n = [int(np.flatnonzero(store.ok)[0]), *map(int, found.apex)], 8
     rows = -(-len(shown)//n)
@@ -68,7 +69,7 @@ def plot_timeline(store, scores, found, post, title=""):
     if title: fig.suptitle(title, fontsize=11)
     return fig
 
-def summary_of(name, store, found, skips):
+def summary_of(name: str, store: FrameStore, found: pd.DataFrame, skips: Sequence[float]) -> list[str]:
     "What was found, in a few lines of text."
     n, seconds = len(store.frames), len(store.frames)/store.fps
     lines = [f"{name}: {n} frames at {store.fps:g} fps ({seconds:.1f} s), a face in {int(store.ok.sum())} of them"]
@@ -80,7 +81,8 @@ def summary_of(name, store, found, skips):
         lines.append(f"note: the video is no longer than the longest frame skip ({max(skips):.2f} s); long expressions can hardly be seen in it")
     return lines
 
-def spot_video(path, out=None, weights=None, fps=None, progress=True):
+def spot_video(path: str | Path, out: str | Path | None = None, weights: str | Path | None = None, fps: float | None = None,
+               progress: bool = True) -> dict:
     """Spot the expressions of a video file or image folder: a dict of predictions, scores (n, 2), summary (lines), store, post.
 
     With `out`, a folder, writes predictions.csv, scores.csv and timeline.png there. `fps` is for image folders, which do not say; `weights` a .safetensors

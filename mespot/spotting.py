@@ -9,8 +9,9 @@ __all__ = ['RATES', 'RANDOM_SKIPS', 'AUTOMATED', 'PRINTED', 'MULTI_SCALE', 'OURS
            'false_positive_causes', 'join', 'plot_preprocessing', 'plot_subjects', 'plot_training', 'plot_counts',
            'typical_video', 'size_table', 'make_card']
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #a90805ef
+# %% ../nbs/chapters/ch5_spotting.ipynb #8aa9f411
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 import numpy as np
@@ -23,21 +24,25 @@ from .signal.baselines import difference_scores, mdmd_scores, to_unit, unit_rang
 from .signal.filters import merge_near, youden_threshold
 from .signal.lcn import lcn
 from .signal.postprocess import PostProcessing
+from .data.phantom import Phantom
 from .data.phantom_face import ACTION_UNITS
 from .data.phantom_variants import joined, joined_stores
 from .data.recordings import Recordings
-from .nets.spotter import Spotter, deep_config
+from .nets.spotter import Spotter, SpotterConfig, deep_config
 from .report import COLOURS
+from .train.proposals import Proposals
 from .train.samples import SKIPS
 from .train.thresholds import choose_multi_scale, choose_postprocessing, labels_of, pooled_auc
-from .train.trainings import decode, gather
+from .train.trainings import Trained, Training, decode, gather
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #3604cc14
+# %% ../nbs/chapters/ch5_spotting.ipynb #4479e86c
 RATES = {"samm-lv": .007, "cas-me2": .005}                                            # of SGD, thesis Table 5.5
 RANDOM_SKIPS = {"samm-lv": SKIPS, "cas-me2": ((3/30, 9/30), (16/30, 50/30))}          # seconds, in training and validation, thesis Table 5.5
 
-def setup(*, lcn=True, depth=3, filters=16, pool="mean", batch_norm=True, separable=True, dropout=.05, pair="centred", skip_micro=0., skip_macro=0.,
-          presence_weight=3., micro_weight=.5, macro_weight=.5, optimiser="adam", learning_rate=0., random_skips="samm-lv", epochs=10, patience=5, frames_per_epoch=8000, seed=0, device="cpu"):
+def setup(*, lcn: bool = True, depth: int = 3, filters: int = 16, pool: str = "mean", batch_norm: bool = True, separable: bool = True,
+          dropout: float = .05, pair: str = "centred", skip_micro: float = 0., skip_macro: float = 0., presence_weight: float = 3.,
+          micro_weight: float = .5, macro_weight: float = .5, optimiser: str = "adam", learning_rate: float = 0., random_skips: str = "samm-lv",
+          epochs: int = 10, patience: int = 5, frames_per_epoch: int = 8000, seed: int = 0, device: str = "cpu") -> dict:
     """Config, options and skips of a `Training` from this chapter's parameters: a dict. MespotError for a combination that cannot be built.
 
     `random_skips`: "samm-lv" or "cas-me2", whose row of Table 5.5 training follows; `learning_rate` 0 is .003 for adam, and that row's for sgd."""
@@ -49,8 +54,8 @@ def setup(*, lcn=True, depth=3, filters=16, pool="mean", batch_norm=True, separa
     if random_skips != "samm-lv": options["skips"] = RANDOM_SKIPS[random_skips]
     return dict(config=config, options=options, skips=(skip_micro, skip_macro))
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #cd4cc93e
-def automatic(recordings, preset):
+# %% ../nbs/chapters/ch5_spotting.ipynb #019e7b18
+def automatic(recordings: Recordings, preset: str) -> dict:
     """A dict: epochs, frames per epoch, validation people, tested people (of a hold-out), epochs of the further trainings (ablations and the like); for leave-one-subject-out the
     groups that share a start, and the epochs that follow it; epochs and frames of the end-to-end network."""
     few = len(recordings.subjects)//4                          # of a small set not more than a quarter is tested
@@ -58,8 +63,8 @@ def automatic(recordings, preset):
     if preset == "tiny": return dict(epochs=2, frames_per_epoch=320, validation=1, test=2, further=1, groups=0, after_start=1, uncropped=(1, 64))
     return dict(epochs=10, frames_per_epoch=8000, validation=11, test=12, further=2, groups=5, after_start=1, uncropped=(3, 4000))
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #f0186b1f
-def part_table(training, recordings):
+# %% ../nbs/chapters/ch5_spotting.ipynb #e8fbc23c
+def part_table(training: Training, recordings: Recordings) -> pd.DataFrame:
     "Subjects, videos, minutes and expressions of each kind in the parts of a training's first checkpoint."
     rows, (val, test) = [], next(iter(training.checkpoints.values()))
     for part, who in dict(train=training.train, validation=val, test=test).items():
@@ -67,7 +72,7 @@ def part_table(training, recordings):
         rows.append(dict(part=part, subjects=len(who), videos=len(r.videos), minutes=(r.videos.n_frames/r.videos.fps).sum()/60, **{k: int((r.annotations.kind == k).sum()) for k in KINDS}))
     return pd.DataFrame(rows)
 
-def plot_folds(trainings, recordings):
+def plot_folds(trainings: Sequence[Training], recordings: Recordings) -> plt.Figure:
     "Minutes of video that train, validate and are tested in each fold, and expressions of each tested person (thesis Figure 5.7). Returns the figure."
     minutes = (recordings.videos.n_frames/recordings.videos.fps/60).groupby(recordings.videos.subject).sum()
     folds = [(c, t.train, *held) for t in trainings for c, held in t.checkpoints.items()]
@@ -86,8 +91,8 @@ def plot_folds(trainings, recordings):
     bottom.set_xticks(np.arange(len(tested))[::step], tested[::step], rotation=90, fontsize=7)
     return fig
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #bebedf5f
-def frame_table(results, recordings):
+# %% ../nbs/chapters/ch5_spotting.ipynb #bbd6aa8c
+def frame_table(results: Sequence[Trained], recordings: Recordings) -> pd.DataFrame:
     """Frame by frame, over all tested videos: a row a kind with AUC, and precision, recall and F1 of the frames above Youden's threshold on the validation people (thesis 5.4.5, Table 5.6)."""
     tested, every = gather(results), labels_of(recordings.annotations, recordings.videos)
     auc, rows = pooled_auc(tested, {v: every[v] for v in tested}), []
@@ -104,10 +109,10 @@ def frame_table(results, recordings):
         rows.append(dict(kind=kind, auc=auc[kind], precision=float(p), recall=float(r), f1=float(f1)))
     return pd.DataFrame(rows)
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #1e3c39be
+# %% ../nbs/chapters/ch5_spotting.ipynb #2c745680
 AUTOMATED, PRINTED, MULTI_SCALE, OURS = "Automated IoU", "Automated IoU, as printed", "Multi-Scale Filter", "Proposals (ours)"
 
-def decodings(ours, threshold_from="validation"):
+def decodings(ours: Callable, threshold_from: str = "validation") -> dict[str, tuple[Callable, str]]:
     "The decodings that are compared: dict name -> (function for `decode`, whose people choose the settings). `ours`: the function of our own decoding."
     by = {PRINTED: partial(choose_postprocessing, rule="thesis"), AUTOMATED: choose_postprocessing, MULTI_SCALE: choose_multi_scale}
     out = {name: (choose, threshold_from) for name, choose in by.items()}
@@ -117,7 +122,8 @@ def decodings(ours, threshold_from="validation"):
 
 def _decode(job): return decode(*job)
 
-def decode_all(results, recordings, choices, workers=None):
+def decode_all(results: Sequence[Trained], recordings: Recordings, choices: Mapping[str, tuple[Callable, str]],
+               workers: int | None = None) -> dict[str, tuple[pd.DataFrame, dict]]:
     "`decode` with each of `choices` (see `decodings`), side by side: dict name -> (predictions, decoders)."
     light = [replace(done, models={}) for done in results]
     people = sorted({s for done in results for held in done.training.checkpoints.values() for part in held for s in part})
@@ -127,7 +133,7 @@ def decode_all(results, recordings, choices, workers=None):
     def merged(parts): return pd.concat([f for f, _ in parts], ignore_index=True), {c: d for _, decoders in parts for c, d in decoders.items()}
     return {name: merged([next(made) for _ in shares]) for name in choices}
 
-def interval_table(found, annotations, on="decoding"):
+def interval_table(found: Mapping[str, pd.DataFrame], annotations: pd.DataFrame, on: str = "decoding") -> pd.DataFrame:
     "F1 of the intervals of each of `found` (dict name -> predictions), by kind and overall, with the counts: columns `on`, macro f1, micro f1, overall f1, TP, FP, FN, precision, recall."
     rows = []
     for name, predictions in found.items():
@@ -135,18 +141,19 @@ def interval_table(found, annotations, on="decoding"):
         rows.append({on: name, **{f"{k} f1": t.f1[k] for k in ("macro", "micro", "overall")}, **t.loc["overall", ["TP", "FP", "FN"]].astype(int), **t.loc["overall", ["precision", "recall"]].astype(float)})
     return pd.DataFrame(rows)
 
-def truth_of(results, recordings):
+def truth_of(results: Sequence[Trained], recordings: Recordings) -> pd.DataFrame:
     "The annotations of the people that `results` test."
     return recordings.of(sorted({s for done in results for _, test in done.training.checkpoints.values() for s in test})).annotations
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #a5cfb99a
+# %% ../nbs/chapters/ch5_spotting.ipynb #3f9034d1
 BASELINES = {"MDMD": mdmd_scores, "Frame differences": difference_scores}
 
 def _raw(job):
     score, store, skips = job
     return score(store.frames, store.fps, skips, ok=store.ok)
 
-def baseline_results(results, recordings, score, skips, workers=None):
+def baseline_results(results: Sequence[Trained], recordings: Recordings, score: Callable[..., np.ndarray], skips: tuple[float, float],
+                     workers: int | None = None) -> list[Trained]:
     "The `results` with the scores of a baseline in the place of the network's; `score(frames, fps, skips, ok)` gives raw values (n, 2)."
     videos = sorted({v for done in results for part in (done.val, done.test) for by in part.values() for v in by})
     raw = dict(zip(videos, in_processes(_raw, [(score, recordings.stores[v], skips) for v in videos], workers)))
@@ -156,8 +163,8 @@ def baseline_results(results, recordings, score, skips, workers=None):
         return replace(done, models={}, val=unit(done.val), test=unit(done.test))
     return [rescored(done) for done in results]
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #6ec62793
-def movements(annotations):
+# %% ../nbs/chapters/ch5_spotting.ipynb #da43974b
+def movements(annotations: pd.DataFrame) -> pd.DataFrame:
     "The annotated expressions of both kinds, joined where they overlap: a table of annotations, all of kind macro."
     rows = []
     for (subject, video, fps), g in annotations.groupby(["subject", "video", "fps"]):
@@ -166,16 +173,16 @@ def movements(annotations):
 
 MOVEMENT_GRID = dict(cutoff=((.8,), (.8, 1.2, 2., 4.)), gap=((0.,), (0., .1, .3)), shortest=((0.,), (.1, .2, .4)))
 
-def choose_movement(scores, annotations, videos):
+def choose_movement(scores: Mapping[str, np.ndarray], annotations: pd.DataFrame, videos: pd.DataFrame) -> PostProcessing:
     "Settings of `PostProcessing` for the scores (n, 1) of a movement network, by interval F1 on the given videos; see `choose_postprocessing`."
     return choose_postprocessing(scores, annotations, videos, settings=PostProcessing(shortest=(0, 0), longest=(None, None), threshold=(1.01, .5)), grid=MOVEMENT_GRID)
 
-def as_macro(results):
+def as_macro(results: Sequence[Trained]) -> list[Trained]:
     "The `results` of movement networks with their one column as the macro one, so that what is written for two kinds takes them."
     wide = lambda part: {c: {v: np.concatenate([0*s, s], 1) for v, s in by.items()} for c, by in part.items()}
     return [replace(done, val=wide(done.val), test=wide(done.test)) for done in results]
 
-def movement_table(networks, recordings):
+def movement_table(networks: Mapping[str, Sequence[Trained]], recordings: Recordings) -> pd.DataFrame:
     """Thesis Table 5.1: mean and standard deviation over the tested people of loss, precision, recall and F1 of the frames, and the AUC over all frames.
 
     `networks`: dict name -> results of movement networks. The threshold is Youden's on the validation people; the loss is that of eq. 5.1. A row a network."""
@@ -196,7 +203,7 @@ def movement_table(networks, recordings):
         rows.append(dict(network=name, **{k: x for i, n in enumerate(("loss", "precision", "recall", "f1")) for k, x in ((n, m[i]), (f"{n} sd", sd[i]))}, auc=roc_auc_score(y[~np.isnan(s)], s[~np.isnan(s)])))
     return pd.DataFrame(rows)
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #46ff796f
+# %% ../nbs/chapters/ch5_spotting.ipynb #21ae8efe
 CAUSES = ("same kind, badly delimited", "the other kind", "blink", "speech", "glance", "nothing")
 
 def _cause(p, rows, script):
@@ -209,7 +216,7 @@ def _cause(p, rows, script):
     if au[:, 2*ACTION_UNITS.index(25)].any(): return 3
     return 4 if np.ptp(script["gaze"][inside]) > .3 else 5
 
-def false_positive_causes(ph, found):
+def false_positive_causes(ph: Phantom, found: pd.DataFrame) -> pd.DataFrame:
     "Counts of what the false positives of `found` (predictions on a phantom) coincide with: a row a kind, a column a cause."
     counts = pd.DataFrame(0, index=pd.Index(KINDS, name="kind"), columns=CAUSES)
     for video, group in found.groupby("video"):
@@ -220,15 +227,15 @@ def false_positive_causes(ph, found):
             for i in wrong: counts.loc[kind, CAUSES[_cause(p.iloc[i], rows, script)]] += 1
     return counts
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #9632e60e
-def join(*sets, **named):
+# %% ../nbs/chapters/ch5_spotting.ipynb #ebf4a154
+def join(*sets: Recordings, **named: Recordings) -> Recordings:
     "Several `Recordings` as one: of `sets` the ids of videos must differ; those of `named` get the name before their ids of videos and subjects."
     both, every = joined(*sets, **named), [*sets, *named.values()]
     stores = joined_stores(*(s.stores for s in sets), **{n: s.stores for n, s in named.items()})
     return Recordings("+".join(s.name for s in every), both.videos, both.annotations, stores, None, " and ".join(s.label for s in every))
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #c63d29ab
-def plot_preprocessing(recordings, video):
+# %% ../nbs/chapters/ch5_spotting.ipynb #8c668017
+def plot_preprocessing(recordings: Recordings, video: str) -> plt.Figure:
     "The first face of `video` under changed brightness and contrast, and the same after local contrast normalisation (thesis Figure 5.4). Returns the figure."
     store = recordings.stores[video]
     face = store.frames[int(np.flatnonzero(store.ok)[0])].astype(np.float32)/255
@@ -240,7 +247,7 @@ def plot_preprocessing(recordings, video):
     axes[0, 0].set_ylabel("picture"); axes[1, 0].set_ylabel("normalised")
     return fig
 
-def plot_subjects(recordings, subjects, n=8):
+def plot_subjects(recordings: Recordings, subjects: Sequence[str], n: int = 8) -> plt.Figure:
     "The first `n` of `subjects` at rest and at the apex of their first macro- and micro-expression. Returns the figure."
     r = recordings.of(subjects)
     videos = r.videos.drop_duplicates("subject").head(n)
@@ -256,7 +263,7 @@ def plot_subjects(recordings, subjects, n=8):
             ax.imshow(r.stores[v.video].frames[int(apex.iloc[0]) if what != "rest" else 0], cmap="gray", vmin=0, vmax=255)
     return fig
 
-def plot_training(histories):
+def plot_training(histories: Mapping[str, pd.DataFrame]) -> plt.Figure:
     "Validation loss and frame AUC by epoch; `histories` is a dict name -> history. Returns the figure."
     fig, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3))
     for (name, h), style in zip(histories.items(), ("-", "--", ":", "-.")):
@@ -267,7 +274,7 @@ def plot_training(histories):
     for ax in (left, right): ax.xaxis.get_major_locator().set_params(integer=True)
     return fig
 
-def plot_counts(by_subject):
+def plot_counts(by_subject: pd.DataFrame) -> plt.Figure:
     "True positives, misses and false alarms of each person; `by_subject` has columns subject, TP, FP, FN. Returns the figure."
     x, n = np.arange(len(by_subject)), len(by_subject)
     fig, ax = plt.subplots(figsize=(min(4 + .16*n, 10), 2.6))
@@ -280,20 +287,21 @@ def plot_counts(by_subject):
     ax.legend(loc="center left", bbox_to_anchor=(1.01, .5))
     return fig
 
-def typical_video(found, annotations):
+def typical_video(found: pd.DataFrame, annotations: pd.DataFrame) -> str:
     "The video whose overall F1 is the median."
     by_video = score_intervals(found, annotations, by="video").query("kind == 'overall'").sort_values("f1", kind="stable")
     return by_video.video.iloc[len(by_video)//2]
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #ac54f8ff
-def size_table(networks):
+# %% ../nbs/chapters/ch5_spotting.ipynb #b5a10b45
+def size_table(networks: Mapping[str, SpotterConfig]) -> pd.DataFrame:
     "Parameters of each network (dict name -> `SpotterConfig`), as built and with regular convolutions: network, convolutional layers, parameters, with regular convolutions, saved."
     count = lambda config: sum(p.numel() for p in Spotter(config).parameters())
     rows = [dict(network=n, blocks=len(c.channels), parameters=count(c), regular=count(replace(c, separable=False))) for n, c in networks.items()]
     return pd.DataFrame(rows).assign(saved=lambda t: 1 - t.parameters/t.regular).rename(columns=dict(regular="with regular convolutions"))
 
-# %% ../nbs/chapters/ch5_spotting.ipynb #9b90365f
-def make_card(recordings, done, parameters, post, frames, intervals):
+# %% ../nbs/chapters/ch5_spotting.ipynb #fcfadd4a
+def make_card(recordings: Recordings, done: Trained, parameters: dict, post: PostProcessing | Proposals, frames: pd.DataFrame,
+              intervals: pd.DataFrame) -> dict:
     "What must be known about the weights of the first checkpoint of `done`, as plain data for `save_weights`; `parameters` are those of the run."
     val, test = next(iter(done.training.checkpoints.values()))
     real = recordings.simulated is None

@@ -61,7 +61,7 @@ def test_constraints_pin_every_requirement_within_its_bounds():
 def test_the_readme_is_the_index_notebook():
     from nbconvert import MarkdownExporter
     body, _ = MarkdownExporter().from_filename(str(ROOT/"nbs"/"index.ipynb"))
-    assert (ROOT/"README.md").read_text(encoding="utf-8").strip() == body.strip(), "run: make readme"
+    assert (ROOT/"README.md").read_text(encoding="utf-8").strip() == body.strip().replace("(images/", "(nbs/images/"), "run: make readme"
 
 
 def test_what_the_readme_names_is_there():
@@ -69,6 +69,7 @@ def test_what_the_readme_names_is_there():
     targets = set(re.findall(r"^(\w+):", makefile, re.M))
     assert {"report", "test", "lab", "clean"} <= targets
     assert set(re.findall(r"make ([a-z]+)\b(?= |`|$)", "\n".join(re.findall(r"^make .*|`make .*?`", readme, re.M)))) <= targets
+    assert (pictures := re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)) and all((ROOT/p).is_file() for p in pictures)
     for folder in re.findall(r"^\| `(\w[\w/]*/)` \|", readme, re.M): assert (ROOT/folder).is_dir() or folder == "reports/", folder
 
 

@@ -7,8 +7,9 @@ __all__ = ['AU_COLUMNS', 'HOLDS', 'WANTED', 'OPENFACE_IMAGES', 'PYFEAT_AUS', 'ch
            'openface_files', 'openface_frames', 'read_openface', 'read_pyfeat', 'read_pyfaceau', 'read_au_table',
            'run_openface', 'run_pyfeat', 'run_pyfaceau']
 
-# %% ../../nbs/data/action_units.ipynb #e6bfdaa4
+# %% ../../nbs/data/action_units.ipynb #091b207e
 import re, shutil, subprocess, tempfile
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +44,7 @@ def _checked(values, frames, name):
     _refuse(bad, frames, name, lambda i: f"{values.name} is {values.iloc[i]}, not {HOLDS[kind]}")
     return pd.array(x, dtype="Int64") if kind == "c" else x.astype(np.int64) if kind == "success" else x
 
-# %% ../../nbs/data/action_units.ipynb #0530b64c
+# %% ../../nbs/data/action_units.ipynb #8a8fa366
 def _by_frame(df, n_frames, name):
     "The rows in the order of frames, each frame once, none left out."
     if "frame" in df: df = df.set_index("frame")
@@ -57,7 +58,7 @@ def _by_frame(df, n_frames, name):
             lambda i: "there is no row; a frame that was not measured has one too, with success 0 and no action units")
     return df
 
-def check_au_table(df, n_frames=None, name="the AU table"):
+def check_au_table(df: pd.DataFrame, n_frames: int | None = None, name: str = "the AU table") -> pd.DataFrame:
     """A canonical copy of an AU table: index `frame` 0 … n-1; AUxx_r and confidence float64, AUxx_c Int64, success int64; then any other columns.
 
     `n_frames`: how many frames the video has, if known; `name` opens the messages. MespotError for a column that is not there, a value out of
@@ -145,8 +146,8 @@ def _finish(rows, n_frames, path, notes):
         if c not in table: table[c] = np.nan
     return AUTable(check_au_table(table[[c for c in table if _kind(c)]], n, str(path)), notes.repairs.table())
 
-# %% ../../nbs/data/action_units.ipynb #dcc8a734
-def write_openface_csv(table, path, spaces=True, face_id=True, fps=30.):
+# %% ../../nbs/data/action_units.ipynb #ee4f270e
+def write_openface_csv(table: pd.DataFrame, path: str | Path, spaces: bool = True, face_id: bool = True, fps: float = 30.) -> None:
     """Write an AU table as OpenFace does: frames from 1, zeros where no face was found, values with four decimals.
 
     `spaces` after the commas and no column `face_id` are the older dialect; `fps` makes the timestamps."""
@@ -160,24 +161,24 @@ def write_openface_csv(table, path, spaces=True, face_id=True, fps=30.):
         text = out.to_csv(index=False, float_format="%.4f", lineterminator="\n")
         part.write_text(text.replace(",", ", ") if spaces else text)
 
-# %% ../../nbs/data/action_units.ipynb #3bf136d6
+# %% ../../nbs/data/action_units.ipynb #63165d60
 OPENFACE_IMAGES = (".jpg", ".jpeg", ".png", ".bmp")         # what OpenFace takes from a folder; letter case matters to it
 
-def openface_files(files):
+def openface_files(files: Iterable[str | Path]) -> list[str]:
     "The image of each row of OpenFace's table: the names (or paths) `files` that it takes from a folder, in its alphabetical order."
     return sorted(f for f in (Path(f).name for f in files) if Path(f).suffix in OPENFACE_IMAGES)
 
-def openface_frames(files):
+def openface_frames(files: Iterable[str | Path]) -> np.ndarray:
     "The 0-based frame index of each row of OpenFace's table, (n,) int64, if it was given a folder with the images `files`; frames are in natural order."
     seen = openface_files(files)
     place = {f: i for i, f in enumerate(sorted(seen, key=natural_key))}
     return np.array([place[f] for f in seen], np.int64)
 
-# %% ../../nbs/data/action_units.ipynb #3ca24b44
-def read_openface(path,          # OpenFace 2's CSV file, of a video or of a folder of images
-                  n_frames=None, # how many frames the video has, if known
-                  face="best",   # "best": in each frame the face measured with the most confidence; or a `face_id`
-                  files=None):   # names of the images, if OpenFace was given a folder (-fdir); frames are then in natural order
+# %% ../../nbs/data/action_units.ipynb #779f8516
+def read_openface(path: str | Path,                                      # OpenFace 2's CSV file, of a video or of a folder of images
+                  n_frames: int | None = None,                           # how many frames the video has, if known
+                  face: str | int = "best",                              # "best": in each frame the face measured with the most confidence; or a `face_id`
+                  files: Iterable[str | Path] | None = None) -> AUTable: # names of the images, if OpenFace was given a folder (-fdir); frames are then in natural order
     """OpenFace's action units as an `AUTable`, both dialects; gaze, pose and landmarks are not read.
 
     Repairs: rows of other faces, rows where no face was found (their zeros become missing), frames without a row, cells that are no number, and rows put
@@ -200,10 +201,10 @@ def read_openface(path,          # OpenFace 2's CSV file, of a video or of a fol
         rows["frame"] = order[rows.frame]
     return _finish(rows, n_frames, path, notes)
 
-# %% ../../nbs/data/action_units.ipynb #c133f807
+# %% ../../nbs/data/action_units.ipynb #6ca433e6
 PYFEAT_AUS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 
-def read_pyfeat(path, n_frames=None, face="best"):
+def read_pyfeat(path: str | Path, n_frames: int | None = None, face: str | int = "best") -> AUTable:
     """py-feat's action units as an `AUTable`: AUxx_r is 5 × its 0–1 (a probability, no intensity), AUxx_c is 0–1 >= .5, confidence its FaceScore.
 
     AU45 is missing; AU11, AU24, AU28_r and AU43 come as further columns. `face` is "best" or an `Identity`. Repairs and errors as in `read_openface`."""
@@ -218,16 +219,16 @@ def read_pyfeat(path, n_frames=None, face="best"):
     rows = rows.drop(columns=aus).assign(confidence=rows.FaceScore.clip(0, 1), success=(rows.FaceScore > 0).astype(int), **values)
     return _finish(_one_face(rows, face, "Identity", path, notes), n_frames, path, notes)
 
-# %% ../../nbs/data/action_units.ipynb #1478b9a9
-def read_pyfaceau(path, n_frames=None):
+# %% ../../nbs/data/action_units.ipynb #c7054513
+def read_pyfaceau(path: str | Path, n_frames: int | None = None) -> AUTable:
     "pyfaceau's intensities as an `AUTable`; all AUxx_c and confidence are missing. Repairs and errors as in `read_openface`."
     rows, notes = _read_csv(path), _Notes(path)
     _need(rows, ["frame", "success", *R_COLUMNS], path, "see what wrote this file")
     rows = _as_numbers(rows, ["frame", "success", *R_COLUMNS], notes).assign(confidence=np.nan)
     return _finish(_one_face(rows, "best", "face_id", path, notes), n_frames, path, notes)
 
-# %% ../../nbs/data/action_units.ipynb #d77df342
-def read_au_table(path, n_frames=None):
+# %% ../../nbs/data/action_units.ipynb #90bdefcc
+def read_au_table(path: str | Path, n_frames: int | None = None) -> AUTable:
     "The `AUTable` in a CSV file of OpenFace, py-feat, pyfaceau or our own (written with `to_csv`); MespotError if it is none of them, and as in their readers."
     rows = _read_csv(path)
     if "AU01" in rows: return read_pyfeat(path, n_frames)
@@ -237,7 +238,7 @@ def read_au_table(path, n_frames=None):
     _need(rows, ["frame"], path, "write the table with its index")
     return AUTable(check_au_table(rows, n_frames, str(path)), Repairs().table())
 
-# %% ../../nbs/data/action_units.ipynb #5f827471
+# %% ../../nbs/data/action_units.ipynb #838f0e98
 def _run(tool, video, out, measure):
     "The CSV file that `measure(video, csv)` writes for `video`, in the folder `out`; MespotError if it fails or writes none."
     video, out = Path(video), Path(out)
@@ -249,7 +250,7 @@ def _run(tool, video, out, measure):
         if not part.exists(): raise MespotError(f"{tool} ended without a table for {video}; see whether it can read this video")
     return out/f"{video.stem}.csv"
 
-def run_openface(video, out, binary=None):
+def run_openface(video: str | Path, out: str | Path, binary: str | Path | None = None) -> Path:
     """Measure a video file or a folder of images with OpenFace; the path of the CSV file in the folder `out`.
 
     `binary`: OpenFace's FeatureExtraction, found on the PATH if not given. For a folder, read the table with `files`. MespotError if it is not
@@ -266,18 +267,18 @@ def run_openface(video, out, binary=None):
             if (table := Path(folder)/"table.csv").exists(): shutil.move(table, part)
     return _run("FeatureExtraction", video, out, measure)
 
-# %% ../../nbs/data/action_units.ipynb #ca26c737
+# %% ../../nbs/data/action_units.ipynb #d1d265a8
 def _module(name, package):
     try: return import_module(name)
     except ImportError as e:
         raise MespotError(f"{package} is not installed, or not whole ({e}): pip install {package}, in an environment of its own if it asks for other versions") from e
 
-def run_pyfeat(video, out):
+def run_pyfeat(video: str | Path, out: str | Path) -> Path:
     "Measure a video file with py-feat 2; the path of its CSV file in the folder `out`. Rows are written as they come. MespotError as in `run_openface`."
     feat = _module("feat", "py-feat")
     return _run("py-feat", video, out, lambda video, part: feat.Detectorv1().detect(str(video), data_type="video", save=str(part), progress_bar=False))
 
-def run_pyfaceau(video, out):
+def run_pyfaceau(video: str | Path, out: str | Path) -> Path:
     "Measure a video file with pyfaceau; the path of its CSV file in the folder `out`. MespotError as in `run_openface`."
     pyfaceau = _module("pyfaceau", "pyfaceau")
     return _run("pyfaceau", video, out, lambda video, part: pyfaceau.OpenFaceProcessor(verbose=False).process_video(str(video), str(part)))

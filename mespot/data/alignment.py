@@ -5,27 +5,31 @@
 # %% auto #0
 __all__ = ['SETTINGS', 'Aligned', 'align_none', 'settings_of', 'version_of', 'align_with_map', 'align']
 
-# %% ../../nbs/data/alignment.ipynb #0dc79833
+# %% ../../nbs/data/alignment.ipynb #a5912e74
 from collections import namedtuple
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
 
 from ..core import MespotError
 from . import faces, landmarks, openface
 from .openface import ready_view
 
-# %% ../../nbs/data/alignment.ipynb #9dfbb843
-def align_none(video):
+# %% ../../nbs/data/alignment.ipynb #7fad43c9
+def align_none(video: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray, bool, None]]:
     "Yield for each frame of a `video` of aligned pictures (view (112, 112) uint8, transform (2, 3), True, None); `MespotError` if they are not square."
     name = getattr(video, "path", "the video")
     for i, frame in enumerate(video): yield *ready_view(frame, f"frame {i} of {name}"), True, None
 
-# %% ../../nbs/data/alignment.ipynb #46fa29d8
+# %% ../../nbs/data/alignment.ipynb #399a6060
 SETTINGS = dict(
     opencv=dict(bridge=.25),                 # gaps without a face up to this long (seconds) are bridged, longer ones left out
     dlib68=dict(bridge=.25, boxes=4),        # boxes: predictions that are averaged for the landmarks of a frame
     openface=dict(output=None, face=None),   # output: folder of OpenFace's output, or its table; face: its number, if not that which is seen most
     none=dict())
 
-def settings_of(aligner, **given):
+def settings_of(aligner: str, **given) -> dict:
     "All settings of an aligner: those `given`, else the defaults in `SETTINGS`. `MespotError` for an aligner or a setting that does not exist."
     if aligner not in SETTINGS: raise MespotError(f"there is no aligner '{aligner}'; choose {', '.join(SETTINGS)}")
     known = SETTINGS[aligner]
@@ -33,14 +37,14 @@ def settings_of(aligner, **given):
         raise MespotError(f"the aligner {aligner} has no setting {', '.join(unknown)}; it has " + (", ".join(known) or "none"))
     return {**known, **given}
 
-def version_of(aligner):
+def version_of(aligner: str) -> int | list[int]:
     "The version of an aligner, for the note of what made a frame store."
     return {"opencv": faces.VERSION, "dlib68": [landmarks.VERSION, faces.VERSION], "openface": openface.VERSION, "none": 1}[aligner]
 
-# %% ../../nbs/data/alignment.ipynb #8d1f1217
+# %% ../../nbs/data/alignment.ipynb #3e1ac208
 Aligned = namedtuple("Aligned", "view transform ok landmarks")
 
-def align_with_map(video, aligner="opencv", **settings):
+def align_with_map(video: Iterable[np.ndarray], aligner: str = "opencv", **settings) -> tuple[Iterator[Aligned], pd.DataFrame | None]:
     "(rows, map) of a `video`: what `align` yields, and OpenFace's map from frames to rows and files (see `mespot.data.openface.read_output`), None for the other aligners."
     settings = settings_of(aligner, **settings)
     if aligner == "openface":
@@ -52,8 +56,8 @@ def align_with_map(video, aligner="opencv", **settings):
     else: rows = landmarks.align_dlib68(video, **settings) if aligner == "dlib68" else align_none(video)
     return map(Aligned._make, rows), None
 
-# %% ../../nbs/data/alignment.ipynb #5417eac0
-def align(video, aligner="opencv", **settings):
+# %% ../../nbs/data/alignment.ipynb #320ca41c
+def align(video: Iterable[np.ndarray], aligner: str = "opencv", **settings) -> Iterator[Aligned]:
     """Yield for each frame of a `video` an `Aligned`: view (112, 112) uint8; transform (2, 3) from the frame to the view; ok, whether there is a face; landmarks (68, 2) float32 in
     pixels of the view, or None.
 

@@ -5,29 +5,30 @@
 # %% auto #0
 __all__ = ['WEIGHTS', 'METER', 'PRESENT', 'shipped_meter', 'meter']
 
-# %% ../../nbs/data/au_meter.ipynb #1199e5b9
+# %% ../../nbs/data/au_meter.ipynb #801fe1a8
 import hashlib, warnings
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
 from ..core import package_file
 from .action_units import C_COLUMNS, R_COLUMNS, check_au_table
-from ..nets.au_meter import load_meter, measure_frames
+from ..nets.au_meter import AUMeter, load_meter, measure_frames
 
-# %% ../../nbs/data/au_meter.ipynb #bab91d1c
+# %% ../../nbs/data/au_meter.ipynb #7bf221be
 WEIGHTS = package_file("weights", "au_meter.safetensors")
 METER = dict(meter="mespot.data.au_meter", sha256=hashlib.sha256(WEIGHTS.read_bytes()).hexdigest())
 
 @lru_cache(1)
-def shipped_meter():
+def shipped_meter() -> tuple[AUMeter, dict]:
     "The AU meter that comes with mespot and its card, loaded once."
     return load_meter(WEIGHTS)
 
-# %% ../../nbs/data/au_meter.ipynb #437d5d60
+# %% ../../nbs/data/au_meter.ipynb #6b95a7d5
 PRESENT = .5                                                        # intensity from which an action unit counts as present, as in the phantom's own table
 
-def meter(frames, ok=None, quiet=False, rest=None):
+def meter(frames: np.ndarray, ok: np.ndarray | None = None, quiet: bool = False, rest: np.ndarray | None = None) -> pd.DataFrame:
     """The AU table (see `check_au_table`) of the aligned views `frames` (n, 112, 112) uint8 of one person, measured by the AU meter.
 
     Rows where `ok` (n,) bool is False are missing, with success and confidence 0; elsewhere confidence is 1, for the meter has no doubts it could tell. AU10

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['is_whole', 'damaged_images', 'missing_files', 'found_counts', 'found_classes', 'compare', 'Check', 'check']
 
-# %% ../../nbs/data/check.ipynb #bfb24845
+# %% ../../nbs/data/check.ipynb #b42f2987
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from ..core import MespotError
-from .manifest import agrees, count_text, data_root, entry, find
+from .manifest import Expected, agrees, count_text, data_root, entry, find
 from .open_clips import open_clips
 from .sets import load
-from .tables import ImageSet, numbered_images
+from .tables import DataSet, ImageSet, numbered_images
 from .video import read_image
 
-# %% ../../nbs/data/check.ipynb #0304a52b
-def is_whole(path):
+# %% ../../nbs/data/check.ipynb #4e4c12e6
+def is_whole(path: str | Path) -> bool:
     "Whether an image file has the beginning and the end of its format (JPEG, PNG, BMP; other formats: whether it is not empty)."
     try:
         with open(path, "rb") as f:
@@ -33,8 +33,8 @@ def is_whole(path):
     if head[:2] == b"BM": return size >= int.from_bytes(head[2:6], "little") > 54
     return size > 0 and Path(path).suffix.lower() in (".tif", ".tiff")
 
-# %% ../../nbs/data/check.ipynb #ec961c48
-def damaged_images(videos, deep=False):
+# %% ../../nbs/data/check.ipynb #76076c6a
+def damaged_images(videos: pd.DataFrame, deep: bool = False) -> pd.DataFrame:
     """The image files of `videos` (with `path`, folders) that are empty, cut short or no images: DataFrame of video, file, problem.
 
     Every file is asked for its size; the first, the middle and the last of each video are looked into, or with `deep` all of them are decoded."""
@@ -56,35 +56,35 @@ def _decodes(path):
     except MespotError: return False
     return True
 
-# %% ../../nbs/data/check.ipynb #85254b25
-def missing_files(dataset):
+# %% ../../nbs/data/check.ipynb #e744ecdf
+def missing_files(dataset: DataSet | ImageSet) -> pd.DataFrame:
     "The files and folders that a data set's own table names and that are not there: DataFrame of video, file, problem."
     table = dataset.images.rename(columns=dict(image="video")) if isinstance(dataset, ImageSet) else dataset.videos
     there = {p: Path(p).exists() for p in table.path.dropna().unique() if not p.startswith("phantom:")}
     rows = [(video, Path(path).name, "missing") for video, path in zip(table.video, table.path) if not there.get(path, True)]
     return pd.DataFrame(rows, columns=["video", "file", "problem"])
 
-# %% ../../nbs/data/check.ipynb #22d01e16
-def found_counts(dataset):
+# %% ../../nbs/data/check.ipynb #269f59f4
+def found_counts(dataset: DataSet | ImageSet) -> dict[str, int]:
     "What a data set holds: dict of subjects, videos, micro, macro for recordings, subjects and images for pictures."
     if isinstance(dataset, ImageSet): return dict(subjects=dataset.images.subject.nunique(), images=len(dataset.images))
     kinds = dataset.annotations.kind.value_counts()
     return dict(subjects=dataset.videos.subject.nunique(), videos=len(dataset.videos), micro=int(kinds.get("micro", 0)), macro=int(kinds.get("macro", 0)))
 
-def found_classes(dataset):
+def found_classes(dataset: DataSet | ImageSet) -> pd.Series:
     "How often each emotion occurs: Series by emotion; of annotations, else of videos or images."
     tables = [dataset.images] if isinstance(dataset, ImageSet) else [dataset.annotations, dataset.videos]
     table = next((t for t in tables if "emotion" in t and t.emotion.notna().any()), None)
     return pd.Series(dtype=int) if table is None else table.emotion.dropna().value_counts()
 
-def compare(dataset, expected):
+def compare(dataset: DataSet | ImageSet, expected: Expected) -> pd.DataFrame:
     "Expected against found: DataFrame of what, expected (text), found, agrees. `expected`: the manifest's."
     found, classes = found_counts(dataset), found_classes(dataset)
     rows = [(what, getattr(expected, what), n) for what, n in found.items()]
     rows += [(f"emotion: {emotion}", n, int(classes.get(emotion, 0))) for emotion, n in (expected.classes or {}).items()]
     return pd.DataFrame([(what, count_text(n) or "not known", k, agrees(k, n)) for what, n, k in rows], columns=["what", "expected", "found", "agrees"])
 
-# %% ../../nbs/data/check.ipynb #e00c93c2
+# %% ../../nbs/data/check.ipynb #49b6cc87
 @dataclass(frozen=True)
 class Check:
     """What was found of a data set. layout: files by part of the manifest; counts: `compare`'s table; damaged: missing and damaged files; repairs: the reader's.
@@ -98,9 +98,9 @@ class Check:
     repairs: pd.DataFrame
     why: str
     @property
-    def complete(self): return not self.why
+    def complete(self) -> bool: return not self.why
 
-def check(name, root=None, deep=False):
+def check(name: str, root: str | Path | None = None, deep: bool = False) -> Check:
     """The `Check` of a data set; `root` as in `load`, `deep` decodes every picture.
 
     MespotError if there is no copy, with how to get one, or if its reader cannot read it at all."""

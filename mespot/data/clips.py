@@ -7,19 +7,21 @@ __all__ = ['EMOTION_NAMES', 'SAMM_BAD_OFFSET', 'SMIC_EMOTIONS', 'MEGC2019', 'MEG
            'clip_folders', 'emotion_name', 'interval_row', 'read_samm', 'read_casme2', 'read_smic', 'read_clip_list',
            'megc2019', 'megc2019_counts']
 
-# %% ../../nbs/data/clips.ipynb #8b85b467
+# %% ../../nbs/data/clips.ipynb #40308a18
 import os, re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.typing import NAType
 
 from ..core import MespotError
 from .tables import DataSet, Repairs, as_text, below_header, numbered_images, place_interval, read_sheet
 from .video import natural_key
 from ..measure.intervals import check_annotations, check_videos
 
-# %% ../../nbs/data/clips.ipynb #c5adc1ae
-def annotation_file(root, *patterns, depth=2):
+# %% ../../nbs/data/clips.ipynb #107cd13c
+def annotation_file(root: str | Path, *patterns: str, depth: int = 2) -> Path:
     """The one file that matches one of the glob `patterns` in the folder `root`, or else one level below, and so on for `depth` levels.
 
     MespotError if there is none, if there are several on a level, if it cannot be opened, or if there is no such folder."""
@@ -36,13 +38,13 @@ def annotation_file(root, *patterns, depth=2):
     there = f"there are {', '.join(others[:5])}; " if others else ""
     raise MespotError(f"{root} holds no file {' or '.join(patterns)}; {there}name the folder of the data set, or copy the file there")
 
-# %% ../../nbs/data/clips.ipynb #edad02a3
-def walk(root):
+# %% ../../nbs/data/clips.ipynb #6ec383f9
+def walk(root: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     "`os.walk` that follows links and, where that passes folders over in silence which it may not open, raises MespotError."
     def refuse(e): raise MespotError(f"{e.filename} cannot be opened: {e.strerror}; check its permissions")
     return os.walk(Path(root).expanduser(), followlinks=True, onerror=refuse)
 
-def clip_folders(root, pattern):
+def clip_folders(root: str | Path, pattern: str) -> list[tuple[re.Match, Path]]:
     """(match, path) of each folder below `root` whose parent's and own name, as in '006/006_1_2', match the regular expression `pattern`.
 
     What lies in such a folder is not looked at, nor are hidden folders."""
@@ -63,23 +65,23 @@ def _one_each(found, root, example):
     if not clips: raise MespotError(f"{root} holds no folders of clips such as {example}; name the folder of the data set")
     return clips
 
-# %% ../../nbs/data/clips.ipynb #980f79c5
+# %% ../../nbs/data/clips.ipynb #883f1e14
 EMOTION_NAMES = dict(happy="happiness", happyiness="happiness", sad="sadness", angry="anger", surprised="surprise", afraid="fear", fearful="fear",
                      disgusted="disgust", other="others")
 
-def emotion_name(text):
+def emotion_name(text: object) -> str | NAType:
     "An emotion as the kit's tables have it: lower case, one name for each (`EMOTION_NAMES`); <NA> for an empty cell."
     name = as_text(text).casefold()
     return EMOTION_NAMES.get(name, name) or pd.NA
 
-# %% ../../nbs/data/clips.ipynb #91ef96a8
+# %% ../../nbs/data/clips.ipynb #706f961f
 def _annotated(cells, log, file):
     "Yield (row, its cells) of the rows that name a subject and a clip; the others are noted."
     for row, cell in cells.iterrows():
         if re.fullmatch(r"\D{0,3}\d+", as_text(cell["Subject"])) and as_text(cell["Filename"]): yield row, cell
         else: log.note("not an annotation: row left out", file, row, was=" ".join(filter(None, map(as_text, cell))))
 
-def interval_row(video, subject, place, kind, aus, emotion, fps):
+def interval_row(video: str, subject: str, place: Sequence[int | None], kind: str, aus: str, emotion: str | NAType, fps: float) -> dict:
     "A row of an annotation table from `place`, as `place_interval` gives it."
     onset, apex, offset = (pd.NA if p is None else p for p in place)
     return dict(video=video, subject=subject, onset=onset, apex=apex, offset=offset, kind=kind, aus=aus, emotion=emotion, fps=fps)
@@ -102,10 +104,10 @@ def _clip_set(name, clips,  # dict video -> path
     videos = check_videos(pd.DataFrame(videos))
     return DataSet(name, videos, check_annotations(pd.DataFrame(annotations), videos), log.table())
 
-# %% ../../nbs/data/clips.ipynb #e569cb3d
+# %% ../../nbs/data/clips.ipynb #c09dc40e
 SAMM_BAD_OFFSET = 57, 5793                     # which annotation, counted from 1; its offset
 
-def read_samm(root):
+def read_samm(root: str | Path) -> DataSet:
     """SAMM as a `DataSet` "samm": clips at 200 fps, one micro-expression each, with AUs and estimated emotion.
 
     `root` holds *Micro_FACS_Codes*.xlsx and folders such as 006/006_1_2 with images 006_05562.jpg.
@@ -124,9 +126,9 @@ def read_samm(root):
             yield row, video, onset, apex, offset, aus, emotion
     return _clip_set("samm", clips, rows(), 200., log, path.name)
 
-# %% ../../nbs/data/clips.ipynb #2edac23b
-def read_casme2(root,
-                cropped=None): # True: the images reg_img*.jpg; False: the others; None: the others if there are any
+# %% ../../nbs/data/clips.ipynb #56a9dd4b
+def read_casme2(root: str | Path,
+                cropped: bool | None = None) -> DataSet: # True: the images reg_img*.jpg; False: the others; None: the others if there are any
     """CASME II as a `DataSet` "casme2": clips at 200 fps, one micro-expression each, with AUs and estimated emotion.
 
     `root` holds CASME2-coding*.xlsx and folders such as sub01/EP02_01f, whose clip is the video sub01_EP02_01f.
@@ -146,12 +148,12 @@ def read_casme2(root,
             yield row, f"sub{number:02d}_{as_text(cell['Filename'])}", onset, apex, offset, aus, emotion
     return _clip_set("casme2", clips, rows(), 200., log, path.name)
 
-# %% ../../nbs/data/clips.ipynb #bd11b00f
+# %% ../../nbs/data/clips.ipynb #8b186451
 SMIC_EMOTIONS = dict(ne="negative", po="positive", sur="surprise")
 _SMIC_NAME = r"s(\d+)_(ne|po|sur)_(\d+)"
 _smic_id = lambda m: f"s{int(m[1]):02d}_{m[2]}_{int(m[3]):02d}"
 
-def read_smic(root):
+def read_smic(root: str | Path) -> DataSet:
     """SMIC-HS as a `DataSet` "smic": clips at 100 fps with micro-expressions that are negative, positive or surprise; no apex, no AUs.
 
     `root` holds SMIC-HS-E_annotation*.xlsx and folders such as s20/s20_ne_01 with images image175810.jpg; or else folders such as
@@ -174,7 +176,7 @@ def read_smic(root):
                     yield row, _smic_id(m) if m else as_text(cell["Filename"]), cell[onset], None, cell.get(offset), "", cell["Emotion"]
     return _clip_set("smic", clips, rows() if path else cut(), 100., log, path.name if path else "")
 
-# %% ../../nbs/data/clips.ipynb #76b46865
+# %% ../../nbs/data/clips.ipynb #cae0a229
 MEGC2019 = dict(casme2=dict(happiness="positive", surprise="surprise", disgust="negative", repression="negative"),
                 smic=dict(positive="positive", surprise="surprise", negative="negative"),
                 samm=dict(happiness="positive", surprise="surprise", **dict.fromkeys(("anger", "contempt", "disgust", "fear", "sadness"), "negative")))
@@ -186,7 +188,7 @@ def _demand(table, columns, name):
     if missing := [c for c in columns if c not in table]:
         raise MespotError(f"{name} lacks the column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
 
-def read_clip_list(path):
+def read_clip_list(path: str | Path) -> pd.DataFrame:
     """A public list of the composite's clips as columns dataset, subject, video, label (negative, positive, surprise).
 
     `path`: a CSV file with columns dataset (casme2, smic, samm), sub, filename_o and label (0, 1, 2). MespotError naming the file and what is wrong."""
@@ -200,9 +202,9 @@ def read_clip_list(path):
     video = table.filename_o.where(table.dataset != "casme2", table["sub"] + "_" + table.filename_o)
     return pd.DataFrame(dict(dataset=table.dataset, subject=table["sub"], video=video, label=table.label.map(labels)))
 
-# %% ../../nbs/data/clips.ipynb #0106bca5
-def megc2019(casme2, smic, samm, # `DataSet`s as read above
-             clips=None):        # path of a clip list, or a table as `read_clip_list` gives it (label may lack); None: all whose emotion has a class
+# %% ../../nbs/data/clips.ipynb #aa709d21
+def megc2019(casme2: DataSet, smic: DataSet, samm: DataSet,                                        # `DataSet`s as read above
+             clips: str | Path | pd.DataFrame | None = None) -> tuple[pd.DataFrame, pd.DataFrame]: # path of a clip list, or a table as `read_clip_list` gives it (label may lack); None: all whose emotion has a class
     """The composite: (samples, repairs). samples, a row per micro-expression: dataset, subject, video, label, emotion, onset, apex, offset, fps,
     n_frames, path. repairs: what was left out, and where the list gives another class than the emotion, which is then taken.
 
@@ -229,7 +231,7 @@ def megc2019(casme2, smic, samm, # `DataSet`s as read above
     columns = ["dataset", "subject", "video", "label", "emotion", "onset", "apex", "offset", "fps", "n_frames", "path"]
     return pd.DataFrame(samples, columns=columns).astype(dict(apex="Int64", emotion="string")), log.table()
 
-def megc2019_counts(samples):
+def megc2019_counts(samples: pd.DataFrame) -> pd.DataFrame:
     "Clips by data set and class: DataFrame of dataset, label, found, published; a last row for all."
     found = samples.groupby(["dataset", "label"]).size()
     rows = [(name, label, int(found.get((name, label), 0)), n) for name, labels in MEGC2019_COUNTS.items() for label, n in labels.items()]

@@ -5,21 +5,25 @@
 # %% auto #0
 __all__ = ['VIEWS', 'pictures', 'write_picture', 'write_frames', 'write_workbook']
 
-# %% ../../nbs/data/export.ipynb #83fa22e8
+# %% ../../nbs/data/export.ipynb #0b8cbb51
 import multiprocessing as mp
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
+import cv2, numpy as np
 from tqdm.auto import tqdm
 
 from ..core import MespotError, atomic_path, one_thread
+if TYPE_CHECKING: from mespot.data.phantom import Phantom
 
-# %% ../../nbs/data/export.ipynb #0624d1ad
+# %% ../../nbs/data/export.ipynb #03ec62a6
 VIEWS = ("camera", "aligned")
 
-def pictures(ph, video, start=0, stop=None, view="camera", size=(640, 480), colour=False):
+def pictures(ph: "Phantom", video: str, start: int = 0, stop: int | None = None, view: str = "camera", size: tuple[int, int] = (640, 480),
+             colour: bool = False) -> Iterator[np.ndarray]:
     """Yield frames `start` to `stop` of a phantom's `video`: grey (h, w), or RGB (h, w, 3) if `colour`, uint8.
 
     `view`: "camera", of `size` (width, height), or "aligned", 112x112. `MespotError` for another view."""
@@ -31,8 +35,8 @@ def pictures(ph, video, start=0, stop=None, view="camera", size=(640, 480), colo
             if frame.ndim == 3 and not colour: yield cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
             else: yield cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB) if colour and frame.ndim == 2 else frame
 
-# %% ../../nbs/data/export.ipynb #7a71ec49
-def write_picture(path, image, quality=95):
+# %% ../../nbs/data/export.ipynb #5c93c329
+def write_picture(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
     "Write an image, grey (h, w) or RGB (h, w, 3) uint8, whole or not at all; the name's ending says the format."
     path, image = Path(path), image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else [])[1]
@@ -46,10 +50,10 @@ def _write_job(ph, view, size, colour, job):
     for path, image in zip(paths, pictures(ph, video, start, stop, view, size, colour), strict=True): write_picture(path, image)
     return stop - start
 
-def write_frames(ph, jobs,              # jobs: list of (video, start, stop, paths), paths one a frame
-                 view="camera", size=(640, 480), colour=False, # see `pictures`
-                 workers=1,             # processes
-                 progress=False):
+def write_frames(ph: "Phantom", jobs: Sequence[tuple[str, int, int, Sequence[str | Path]]],      # jobs: list of (video, start, stop, paths), paths one a frame
+                 view: str = "camera", size: tuple[int, int] = (640, 480), colour: bool = False, # see `pictures`
+                 workers: int = 1,                                                               # processes
+                 progress: bool = False) -> None:
     "Write pictures of a phantom to the paths that the `jobs` name."
     work = partial(_write_job, ph, view, size, colour)
     total = sum(stop - start for _, start, stop, _ in jobs)
@@ -60,9 +64,9 @@ def write_frames(ph, jobs,              # jobs: list of (video, start, stop, pat
             with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn")) as pool:
                 for n in pool.map(work, jobs): bar.update(n)
 
-# %% ../../nbs/data/export.ipynb #5aeee793
-def write_workbook(path,    # of an .xlsx file
-                   sheets): # dict: name of a sheet -> list of rows, each a list of cells (None leaves one empty)
+# %% ../../nbs/data/export.ipynb #60229b18
+def write_workbook(path: str | Path,                                  # of an .xlsx file
+                   sheets: Mapping[str, Iterable[Sequence]]) -> None: # dict: name of a sheet -> list of rows, each a list of cells (None leaves one empty)
     "Write a workbook cell by cell, text as text and numbers as numbers. `MespotError` without the extra `excel`."
     try: from openpyxl import Workbook
     except ImportError: raise MespotError("writing a spreadsheet needs openpyxl: pip install 'mespot[excel]'") from None

@@ -6,9 +6,11 @@
 __all__ = ['MARGIN', 'SAMM_CLASSES', 'SAMM_COLUMNS', 'SMIC_COLUMNS', 'events', 'frame_jobs', 'ClipSet', 'write_samm',
            'write_casme2', 'write_smic']
 
-# %% ../../nbs/data/export_clips.ipynb #2dd1a8e7
+# %% ../../nbs/data/export_clips.ipynb #b41faea2
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,11 +19,12 @@ from .export import write_frames, write_workbook
 from .tables import DataSet, Repairs
 from .video import natural_key
 from ..measure.intervals import check_annotations, check_videos
+if TYPE_CHECKING: from mespot.data.phantom import Phantom
 
-# %% ../../nbs/data/export_clips.ipynb #00f0e74f
+# %% ../../nbs/data/export_clips.ipynb #b5164cd9
 MARGIN = 5                                              # frames before the onset and after the offset that a clip goes on for
 
-def events(ph, kind, emotions=None):
+def events(ph: "Phantom", kind: str, emotions: Sequence[str] | None = None) -> list[dict]:
     """The phantom's expressions of a kind, each a dict: its annotation, `n` (the person) and `nth` (of the person's), from 1, and its clip's `frames`.
 
     `emotions`: only those. MespotError if there are none."""
@@ -32,45 +35,45 @@ def events(ph, kind, emotions=None):
     clip = lambda e: list(range(max(e["onset"] - MARGIN, 0), min(e["offset"] + MARGIN + 1, n_frames[e["video"]])))
     return [dict(e, n=numbers[e["subject"]], frames=clip(e)) for e in rows]
 
-def frame_jobs(video, frames, paths):
+def frame_jobs(video: str, frames: Sequence[int], paths: Sequence[Path]) -> list[tuple[str, int, int, list[Path]]]:
     "Jobs for `write_frames`: the `frames` (ascending) of a phantom's `video`, each to its path; a job for each run without a gap."
     runs = [list(run) for _, run in groupby(zip(range(len(frames)), frames, paths), lambda x: x[1] - x[0])]
     return [(video, run[0][1], run[-1][1] + 1, [path for _, _, path in run]) for run in runs]
 
-# %% ../../nbs/data/export_clips.ipynb #645a6284
+# %% ../../nbs/data/export_clips.ipynb #5892db93
 class ClipSet:
     "What is to be written as a set of clips, and to be read: `add` clips and rows, then `write` them."
-    def __init__(self, ph, folder, fps, file, first_row):
+    def __init__(self, ph: "Phantom", folder: str | Path, fps: float, file: str, first_row: int) -> None:
         self.ph, self.folder, self.fps, self.file, self.first_row = ph, Path(folder), fps, file, first_row
         self.jobs, self.rows, self.videos, self.annotations, self.log = [], [], [], [], Repairs()
-    def clip(self, video, path, source, frames, name):
+    def clip(self, video: str, path: str | Path, source: str, frames: Sequence[int], name: Callable[[int], str]) -> None:
         "A clip `video` in the folder `path` with the `frames` of the phantom's video `source`; `name` gives an image's name from a frame."
         self.jobs += frame_jobs(source, frames, [self.folder/path/name(f) for f in frames])
         self.videos.append(dict(video=video, subject=video.partition("_")[0], fps=self.fps, n_frames=len(frames), path=str(self.folder/path)))
-    def row(self, cells): self.rows.append(cells)
-    def expect(self, video, frames, onset, apex, offset, aus, emotion):
+    def row(self, cells: Sequence) -> None: self.rows.append(cells)
+    def expect(self, video: str, frames: Sequence[int], onset: int, apex: int | None, offset: int, aus: str, emotion: str) -> None:
         "An annotation that must be read: `onset`, `apex` (or None) and `offset` are frames of the phantom's, found among the `frames` written."
         apex = pd.NA if apex is None else frames.index(apex)
         self.annotations.append(dict(video=video, subject=video.partition("_")[0], onset=frames.index(onset), apex=apex, offset=frames.index(offset),
                                      kind="micro", aus=aus, emotion=emotion, fps=self.fps))
-    def repair(self, why, video, column="", was="", now=""):
+    def repair(self, why: str, video: str, column: str = "", was: object = "", now: object = "") -> None:
         "A repair of the last row."
         self.log.note(why, self.file, self.first_row + len(self.rows) - 1, video.partition("_")[0], video, column, was, now)
-    def write(self, name, sheet, above, **how):
+    def write(self, name: str, sheet: str, above: Sequence[Sequence], **how) -> DataSet:
         "Write the images and the spreadsheet, rows `above` first; the `DataSet` that must be read."
         write_frames(self.ph, self.jobs, **how)
         write_workbook(self.folder/self.file, {sheet: [*above, *self.rows]})
         videos = check_videos(pd.DataFrame(sorted(self.videos, key=lambda v: natural_key(v["video"]))))
         return DataSet(name, videos, check_annotations(pd.DataFrame(self.annotations), videos), self.log.table())
 
-# %% ../../nbs/data/export_clips.ipynb #33199b0f
+# %% ../../nbs/data/export_clips.ipynb #f10e28bd
 SAMM_CLASSES = dict(happiness=1, surprise=2, anger=3, disgust=4, sadness=5, fear=6, contempt=7)
 SAMM_COLUMNS = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration", "Micro", "Action Units",
                 "Estimated Emotion", "Objective Classes", "Notes"]
 
-def write_samm(ph, folder, quirks=True,
-               view="camera", size=(640, 480), # see `pictures`
-               workers=1, progress=False):
+def write_samm(ph: "Phantom", folder: str | Path, quirks: bool = True,
+               view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+               workers: int = 1, progress: bool = False) -> DataSet:
     "Write the phantom's micro-expressions as SAMM; the `DataSet` that `read_samm` must give."
     out, micro = ClipSet(ph, folder, 200., "SAMM_Micro_FACS_Codes_v2.xlsx", 15), events(ph, "micro")
     for i, e in enumerate(micro):
@@ -90,10 +93,10 @@ def write_samm(ph, folder, quirks=True,
     legend = [["SAMM Micro-Movements"], *[[f"{c}:", "explained here"] for c in SAMM_COLUMNS]]
     return out.write("samm", "MICRO_ONLY", [*legend, SAMM_COLUMNS], view=view, size=size, workers=workers, progress=progress)
 
-# %% ../../nbs/data/export_clips.ipynb #ef646af6
-def write_casme2(ph, folder, quirks=True,
-                 view="camera", size=(640, 480), # see `pictures`
-                 workers=1, progress=False):
+# %% ../../nbs/data/export_clips.ipynb #7bb718b4
+def write_casme2(ph: "Phantom", folder: str | Path, quirks: bool = True,
+                 view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+                 workers: int = 1, progress: bool = False) -> DataSet:
     "Write the phantom's micro-expressions as CASME II, `view` \"aligned\" as its cropped images; the `DataSet` that `read_casme2` must give."
     out, micro = ClipSet(ph, folder, 200., "CASME2-coding-20140508.xlsx", 2), events(ph, "micro")
     top, image = ("Cropped", "reg_img") if view == "aligned" else ("CASME2-RAW", "img")
@@ -114,13 +117,13 @@ def write_casme2(ph, folder, quirks=True,
     columns = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units", "Estimated Emotion"]
     return out.write("casme2", "Sheet1", [columns], view=view, size=size, workers=workers, progress=progress)
 
-# %% ../../nbs/data/export_clips.ipynb #608e2b87
+# %% ../../nbs/data/export_clips.ipynb #9158feac
 SMIC_COLUMNS = ["Subject", "Filename", None, "OnsetF", "OffsetF", "Onset2F", "Offset2F", "Onset3F", "Offset3F", None,
                 "FirstF", "LastF", "TotalMF1", "TotalMF2", "TotalMF3", "TotalVL", "Emotion"]
 
-def write_smic(ph, folder, quirks=True,
-               view="camera", size=(640, 480), # see `pictures`
-               workers=1, progress=False):
+def write_smic(ph: "Phantom", folder: str | Path, quirks: bool = True,
+               view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+               workers: int = 1, progress: bool = False) -> DataSet:
     "Write the phantom's micro-expressions as SMIC-HS-E; the `DataSet` that `read_smic` must give."
     out, micro = ClipSet(ph, folder, 100., "SMIC-HS-E_annotation.xlsx", 2), events(ph, "micro")
     pairs = [[e] for e in micro]

@@ -6,9 +6,11 @@
 __all__ = ['CK_CODES', 'MUG_EMOTIONS', 'FER_CODES', 'KDEF_CODES', 'write_ck_plus', 'write_mug', 'stills', 'fer_square',
            'write_fer2013', 'write_kdef']
 
-# %% ../../nbs/data/export_expressions.ipynb #54c4ccf2
+# %% ../../nbs/data/export_expressions.ipynb #87802e32
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -21,8 +23,9 @@ from .phantom_face import ACTION_UNITS
 from .tables import DataSet, ImageSet, Repairs
 from .video import natural_key, read_image
 from ..measure.intervals import check_annotations, check_videos, frame_labels
+if TYPE_CHECKING: from mespot.data.phantom import Phantom
 
-# %% ../../nbs/data/export_expressions.ipynb #7400114a
+# %% ../../nbs/data/export_expressions.ipynb #e63f6539
 CK_CODES = dict(anger=1, contempt=2, disgust=3, fear=4, happiness=5, sadness=6, surprise=7)
 
 def _intensities(ph, event):
@@ -33,9 +36,9 @@ def _intensities(ph, event):
 def _text(path, text):
     with atomic_path(path) as part: part.write_text(text)
 
-def write_ck_plus(ph, folder, quirks=True,
-                  view="camera", size=(640, 480), # see `pictures`
-                  workers=1, progress=False):
+def write_ck_plus(ph: "Phantom", folder: str | Path, quirks: bool = True,
+                  view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+                  workers: int = 1, progress: bool = False) -> DataSet:
     "Write the phantom's macro-expressions, onset to apex, as CK+; the `DataSet` that `read_ck_plus` must give."
     folder, jobs, videos, annotations = Path(folder), [], [], []
     sequences = [(f"S{e['n'] + 4:03d}", f"{e['nth']:03d}", e, list(range(e["onset"], e["apex"] + 1))) for e in events(ph, "macro")]
@@ -58,12 +61,12 @@ def write_ck_plus(ph, folder, quirks=True,
     videos = check_videos(pd.DataFrame(videos))
     return DataSet("ck-plus", videos, check_annotations(pd.DataFrame(annotations), videos), Repairs().table())
 
-# %% ../../nbs/data/export_expressions.ipynb #c918d717
+# %% ../../nbs/data/export_expressions.ipynb #ac893408
 MUG_EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
-def write_mug(ph, folder, quirks=True,
-              view="camera", size=(640, 480), # see `pictures`
-              workers=1, progress=False):
+def write_mug(ph: "Phantom", folder: str | Path, quirks: bool = True,
+              view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+              workers: int = 1, progress: bool = False) -> DataSet:
     "Write the phantom's macro-expressions but contempt as MUG, a take each; the `DataSet` that `read_mug` must give."
     folder, jobs, videos, log, takes = Path(folder), [], [], Repairs(), {}
     for i, e in enumerate(events(ph, "macro", MUG_EMOTIONS)):
@@ -80,8 +83,8 @@ def write_mug(ph, folder, quirks=True,
     videos = check_videos(pd.DataFrame(sorted(videos, key=lambda v: natural_key(v["video"]))))
     return DataSet("mug", videos.astype(dict(emotion="string")), check_annotations(pd.DataFrame([]), videos), log.table())
 
-# %% ../../nbs/data/export_expressions.ipynb #179cc508
-def stills(ph, emotions, neutral=2):
+# %% ../../nbs/data/export_expressions.ipynb #163ca9ef
+def stills(ph: "Phantom", emotions: Collection[str], neutral: int = 2) -> list[tuple[int, str, str, int]]:
     """(person's number from 1, emotion, video, frame) of the apex of each macro-expression among `emotions`, and of `neutral` frames of each video
     that has so many, by video and frame."""
     found = [(e["n"], e["emotion"], e["video"], e["apex"]) for e in events(ph, "macro", emotions)]
@@ -91,18 +94,18 @@ def stills(ph, emotions, neutral=2):
         found += [(numbers[v.subject], "neutral", v.video, int(still[len(still)*k//neutral])) for k in range(neutral) if len(still) >= neutral]
     return sorted(found, key=lambda s: (s[2], s[3]))
 
-# %% ../../nbs/data/export_expressions.ipynb #059083d9
+# %% ../../nbs/data/export_expressions.ipynb #eb2d1f2f
 FER_CODES = dict(anger=0, disgust=1, fear=2, happiness=3, sadness=4, surprise=5, neutral=6)
 
-def fer_square(image):
+def fer_square(image: np.ndarray) -> np.ndarray:
     "A picture RGB (h, w, 3) as FER2013 has it: grey, 48x48; of one that is wider than high the middle, where the face is."
     h, w, side = *image.shape[:2], min(image.shape[:2]) if image.shape[0] == image.shape[1] else int(.7*min(image.shape[:2]))
     y, x = (h - side)//2, (w - side)//2
     return cv2.resize(cv2.cvtColor(image[y:y+side, x:x+side], cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
 
-def write_fer2013(ph, folder, quirks=True,
-                  view="camera", size=(640, 480), # see `pictures`
-                  workers=1, progress=False):
+def write_fer2013(ph: "Phantom", folder: str | Path, quirks: bool = True,
+                  view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+                  workers: int = 1, progress: bool = False) -> ImageSet:
     """Write apices and neutral frames as fer2013.csv; the `ImageSet` that `read_fer2013` must give.
 
     Quirks: a row that is cut short, and one with an unknown emotion."""
@@ -125,12 +128,12 @@ def write_fer2013(ph, folder, quirks=True,
     with atomic_path(path) as part: part.write_bytes(b"".join(lines))
     return ImageSet("fer2013", pd.DataFrame(rows).astype(dict(image=str, subject="string", emotion="string", path=str, row="Int64")), log.table())
 
-# %% ../../nbs/data/export_expressions.ipynb #37d7f759
+# %% ../../nbs/data/export_expressions.ipynb #a8125e17
 KDEF_CODES = dict(fear="AF", anger="AN", disgust="DI", happiness="HA", neutral="NE", sadness="SA", surprise="SU")
 
-def write_kdef(ph, folder, quirks=True,
-               view="camera", size=(640, 480), # see `pictures`
-               workers=1, progress=False):
+def write_kdef(ph: "Phantom", folder: str | Path, quirks: bool = True,
+               view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+               workers: int = 1, progress: bool = False) -> ImageSet:
     "Write apices and neutral frames as KDEF, straight views, two of a person and an emotion at most; the `ImageSet` that `read_kdef` must give."
     folder, jobs, rows, log, taken = Path(folder), [], [], Repairs(), set()
     def picture(name, video, frame, keep=True, **columns):

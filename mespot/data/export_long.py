@@ -6,8 +6,10 @@
 __all__ = ['ROUNDED', 'SAMM_LV_COLUMNS', 'SAMM_LV_ACCIDENTS', 'SAMM_LV_FITS', 'CAS_ME2_PEOPLE', 'CAS_ME2_FILMS',
            'CAS_ME2_ACCIDENTS', 'CAS_ME2_FITS', 'plant', 'write_samm_lv', 'write_cas_me2']
 
-# %% ../../nbs/data/export_long.ipynb #732bea6f
+# %% ../../nbs/data/export_long.ipynb #6382cc48
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,9 @@ from ..core import MespotError
 from .export import write_frames, write_workbook
 from .tables import DataSet, Repairs
 from ..measure.intervals import check_annotations, check_videos
+if TYPE_CHECKING: from mespot.data.phantom import Phantom
 
-# %% ../../nbs/data/export_long.ipynb #0f48264b
+# %% ../../nbs/data/export_long.ipynb #19f12753
 def _rounded(column, by):
     "A number that is `by` off the whole one."
     def accident(e):
@@ -27,10 +30,10 @@ def _rounded(column, by):
 
 ROUNDED = {f"{column} {by:+}": _rounded(column, by) for column, by in (("onset", -.4), ("onset", .4), ("onset", -.5), ("offset", .4), ("apex", -.4))}
 
-def plant(truth,     # list of dicts, a row each: onset, apex, offset (numbers from 1), n_frames, and what else a row has
-          accidents, # dict: name -> function of a row, giving (cells that change, truth that changes, the repair: why, column, was, now)
-          fits,      # dict: name -> function of a row, the lowest of which fits best, or None where it does not fit; an accident not named here fits anywhere
-          rng):
+def plant(truth: list[dict],              # list of dicts, a row each: onset, apex, offset (numbers from 1), n_frames, and what else a row has
+          accidents: dict[str, Callable], # dict: name -> function of a row, giving (cells that change, truth that changes, the repair: why, column, was, now)
+          fits: dict[str, Callable],      # dict: name -> function of a row, the lowest of which fits best, or None where it does not fit; an accident not named here fits anywhere
+          rng: np.random.Generator) -> Iterator[tuple[dict, dict, list]]:
     "Yield (cells, truth, repairs) of each row: the accidents, each in a row of its own while there are rows."
     free, planted = list(rng.permutation(len(truth))), {}
     for name in sorted(accidents, key=lambda name: name not in fits):
@@ -91,10 +94,10 @@ def _samm_lv_row(e, filename, untidy):
     row = [int(e["subject"]), filename, int(e["video"].split("_")[1]), e["onset"], e["apex"], e["offset"], length, kind, e["aus"], None]
     return [str(cell) if i in (0, 3, 4, 5) and untidy == 1 else f" {cell} " if i in (1, 7, 8) and untidy == 2 else cell for i, cell in enumerate(row)]
 
-# %% ../../nbs/data/export_long.ipynb #239e0a59
-def write_samm_lv(ph, folder, quirks=True,        # with the accidents of the real spreadsheet, or without
-                  view="camera", size=(640, 480), # see `pictures`
-                  workers=1, progress=False):
+# %% ../../nbs/data/export_long.ipynb #ba06e077
+def write_samm_lv(ph: "Phantom", folder: str | Path, quirks: bool = True,   # with the accidents of the real spreadsheet, or without
+                  view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+                  workers: int = 1, progress: bool = False) -> DataSet:
     "Write a phantom in the layout of SAMM-LV; the `DataSet` that `read_samm_lv(folder, fps)` must give, where fps is the phantom's own rate."
     folder, log, rng = Path(folder), Repairs(), np.random.default_rng([ph.seed, 51])
     named = _named(ph, lambda s, v: (f"{s + 6:03d}", f"{s + 6:03d}_{v + 1}", folder/"SAMM_longvideos"/f"{s + 6:03d}_{v + 1}"))
@@ -135,7 +138,7 @@ def _cas_me2_row(e, person, clip, untidy):
     return [str(cell) if i in (0, 2, 3, 4) and untidy == 1 else f" {cell.capitalize()} " if i in (1, 6, 7, 8) and untidy == 2 else cell
             for i, cell in enumerate(row)]
 
-# %% ../../nbs/data/export_long.ipynb #1770de25
+# %% ../../nbs/data/export_long.ipynb #87967e12
 def _cas_me2_named(ph, folder, cropped, misname):
     "The phantom's videos as CAS(ME)²'s; the second person's last folder named for the first if `misname`."
     last, home = ph.preset.videos_per_subject - 1, folder/("longVideoFaceCropped" if cropped else "rawpic")
@@ -147,10 +150,10 @@ def _cas_me2_named(ph, folder, cropped, misname):
         return f"s{number}", f"s{number}_{code}", home/f"s{number}"/f"{named_for}_{code}{words}"
     return _named(ph, name), name
 
-def write_cas_me2(ph, folder, quirks=True,        # with the accidents of the real spreadsheet, or without
-                  view="camera", size=(640, 480), # see `pictures`
-                  workers=1, progress=False,
-                  cropped=False):                 # in the folder and under the names of the cut faces instead of the recorded pictures
+def write_cas_me2(ph: "Phantom", folder: str | Path, quirks: bool = True,   # with the accidents of the real spreadsheet, or without
+                  view: str = "camera", size: tuple[int, int] = (640, 480), # see `pictures`
+                  workers: int = 1, progress: bool = False,
+                  cropped: bool = False) -> DataSet:                        # in the folder and under the names of the cut faces instead of the recorded pictures
     """Write a phantom in the layout of CAS(ME)²; the `DataSet` that `read_cas_me2(folder, cropped, fps)` must give, where fps is the phantom's own rate.
 
     MespotError for a phantom with more than nine videos a person."""

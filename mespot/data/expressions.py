@@ -7,9 +7,11 @@ __all__ = ['THREE_CLASSES', 'CK_EMOTIONS', 'MUG_EMOTIONS', 'MMI_EMOTIONS', 'KDEF
            'FFHQ_EMOTIONS', 'three_classes', 'files_below', 'read_ck_plus', 'read_mug', 'mmi_marks', 'read_mmi',
            'read_picture', 'read_kdef', 'read_fer2013', 'read_affectnet', 'read_ffhq_features']
 
-# %% ../../nbs/data/expressions.ipynb #92efd8a6
+# %% ../../nbs/data/expressions.ipynb #76ca5f8c
 import json, re
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,19 +23,19 @@ from .tables import DataSet, ImageSet, Repairs, numbered_images, place_interval
 from .video import IMAGES, natural_key, read_image, read_video
 from ..measure.intervals import check_annotations, check_videos
 
-# %% ../../nbs/data/expressions.ipynb #7711e920
+# %% ../../nbs/data/expressions.ipynb #56fcbcb8
 THREE_CLASSES = dict(anger="negative", disgust="negative", fear="negative", sadness="negative", contempt="negative",
                      neutral="neutral", surprise="neutral", happiness="positive")
 
-def three_classes(emotions):
+def three_classes(emotions: Iterable[str]) -> pd.Series:
     """The class of each emotion: a Series of ordered categories negative < neutral < positive, missing where there is none (thesis section 7.1).
 
     `.cat.codes` numbers them 0, 1, 2, and -1 where missing."""
     emotions = pd.Series(emotions, dtype="object")
     return emotions.map(THREE_CLASSES).astype(pd.CategoricalDtype(["negative", "neutral", "positive"], ordered=True))
 
-# %% ../../nbs/data/expressions.ipynb #bf871712
-def files_below(root, pattern):
+# %% ../../nbs/data/expressions.ipynb #f39cd71d
+def files_below(root: str | Path, pattern: str) -> list[Path]:
     """Paths of all files below `root` whose name matches the regular expression `pattern` (letter case aside), in natural order; no hidden ones.
 
     MespotError if there is no such folder."""
@@ -52,7 +54,7 @@ def _sequences(name, videos, annotations, log):
     if "emotion" in videos: videos["emotion"] = videos.emotion.astype("string")
     return DataSet(name, videos, check_annotations(pd.DataFrame(annotations), videos), log.table())
 
-# %% ../../nbs/data/expressions.ipynb #2b204749
+# %% ../../nbs/data/expressions.ipynb #dcdec5c5
 CK_EMOTIONS = {1: "anger", 2: "contempt", 3: "disgust", 4: "fear", 5: "happiness", 6: "sadness", 7: "surprise"}
 
 def _numbers(path, note):
@@ -65,7 +67,7 @@ def _facs(numbers):
     "AUs and intensities, in turn, as FACS writes them: [1, 3, 25, 0] is '1C+25'."
     return "+".join(f"{au:g}{'ABCDE'[int(level) - 1] if 1 <= level <= 5 else ''}" for au, level in zip(numbers[::2], numbers[1::2]))
 
-def read_ck_plus(root):
+def read_ck_plus(root: str | Path) -> DataSet:
     """CK+ as a `DataSet` "ck-plus": sequences at 30 fps, and for each with an emotion or AUs an annotation from the first frame to the apex, the last.
 
     `root` holds the folder cohn-kanade-images with S011/001/S011_001_00000016.png, and somewhere the files S011_001_00000016_emotion.txt and _facs.txt.
@@ -95,10 +97,10 @@ def read_ck_plus(root):
         if place: annotations.append(interval_row(video, subject, place, "macro", _facs(aus) if aus else "", emotion, 30.))
     return _sequences("ck-plus", videos, annotations, log)
 
-# %% ../../nbs/data/expressions.ipynb #905ece3a
+# %% ../../nbs/data/expressions.ipynb #60a52388
 MUG_EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 
-def read_mug(root):
+def read_mug(root: str | Path) -> DataSet:
     """MUG as a `DataSet` "mug": takes at 19 fps with the column `emotion` in `videos`, and no annotations.
 
     `root` holds folders of images such as subjects3/001/001/happiness/take000, or 001/happiness: the first part of three digits is the person.
@@ -120,7 +122,7 @@ def read_mug(root):
     if not videos: raise MespotError(f"{root} holds no folders of images such as 001/001/happiness/take000; name the folder of the data set")
     return _sequences("mug", videos, [], log)
 
-# %% ../../nbs/data/expressions.ipynb #cddef83e
+# %% ../../nbs/data/expressions.ipynb #f69f6a2a
 MMI_EMOTIONS = {str(i): e for i, e in enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise"), 1)}
 
 def _xml(path, note):
@@ -128,7 +130,7 @@ def _xml(path, note):
     try: return ElementTree.parse(path).getroot() if path.is_file() else None
     except (ElementTree.ParseError, OSError) as e: note("file cannot be read: ignored", path.name, was=str(e))
 
-def mmi_marks(tree, n_frames):
+def mmi_marks(tree: ElementTree.Element, n_frames: int) -> tuple[str, tuple[int, int | None, int] | None]:
     """AUs and (onset, apex, offset), frames from 1, of a parsed -oao_aucs.xml of a video of `n_frames`: ('12+25', (9, 17, 30)).
 
     The apex is None if none is marked, and the three are None if no AU rises."""
@@ -140,14 +142,14 @@ def mmi_marks(tree, n_frames):
     aus = "+".join(unit.get("Number", "") for unit in units)
     return aus, (min(a for a, _, _ in spans), max((p for _, p, _ in spans if p), default=None), max(b for _, _, b in spans)) if spans else None
 
-# %% ../../nbs/data/expressions.ipynb #1c818c83
+# %% ../../nbs/data/expressions.ipynb #9ba49116
 def _mmi_subject(video, session):
     "The person of a video, S001, by its name S001-001 or else by the subject's id in session.xml; '' if neither says."
     person = session.find(".//subject") if session is not None else None
     if m := re.match(r"(S\d+)-", video): return m[1]
     return f"S{int(person.get('id')):03d}" if person is not None and person.get("id", "").isdigit() else ""
 
-def read_mmi(root):
+def read_mmi(root: str | Path) -> DataSet:
     """MMI as a `DataSet` "mmi": the videos, with `emotion` where the session gives one, and an annotation for each whose AUs are marked in time.
 
     `root` holds folders of sessions with S001-001.avi, session.xml, S001-001.xml and S001-001-oao_aucs.xml.
@@ -173,7 +175,7 @@ def read_mmi(root):
         if place: annotations.append(interval_row(video, subject, place, "macro", aus, emotion, fps))
     return _sequences("mmi", videos, annotations, log)
 
-# %% ../../nbs/data/expressions.ipynb #ae69bcda
+# %% ../../nbs/data/expressions.ipynb #d7450307
 def _image_set(name, rows, log, root):
     "The `ImageSet` of a list of rows; MespotError if there are none, or two of one name."
     if not rows: raise MespotError(f"{root} holds no picture that can be read as {name}; name the folder of the data set")
@@ -184,7 +186,7 @@ def _image_set(name, rows, log, root):
     images = images[[*first, *(c for c in images if c not in first)]]
     return ImageSet(name, images.astype(dict(image=str, subject="string", emotion="string", path=str, row="Int64")), log.table())
 
-def read_picture(row):
+def read_picture(row: Any) -> np.ndarray:
     """The picture of a row of an `ImageSet`'s images: RGB (h, w, 3) from an image file, grey (48, 48) from a row of FER2013, uint8.
 
     MespotError if the file is not there, or not what it should be."""
@@ -199,11 +201,11 @@ def read_picture(row):
         raise MespotError(f"{row.path}: row {row.row} holds no 48x48 grey values; if the file was changed since, read the data set again")
     return values.astype(np.uint8).reshape(48, 48)
 
-# %% ../../nbs/data/expressions.ipynb #c686b9ef
+# %% ../../nbs/data/expressions.ipynb #f9cb9571
 KDEF_EMOTIONS = dict(AF="fear", AN="anger", DI="disgust", HA="happiness", NE="neutral", SA="sadness", SU="surprise")
 
-def read_kdef(root,
-              views=("S",)): # directions wanted: S straight, HL and HR half left and right, FL and FR full
+def read_kdef(root: str | Path,
+              views: Collection[str] = ("S",)) -> ImageSet: # directions wanted: S straight, HL and HR half left and right, FL and FR full
     """KDEF as an `ImageSet` "kdef" with the columns `session` (A, B) and `view`; subjects are F01 to F35 and M01 to M35.
 
     `root` holds pictures AF01ANS.JPG, in its folder KDEF or at any depth. One with another name is kept, without subject and emotion, and noted.
@@ -218,10 +220,10 @@ def read_kdef(root,
             rows.append(dict(image=path.stem, subject=subject, emotion=KDEF_EMOTIONS.get(code, pd.NA), path=str(path), session=session, view=view))
     return _image_set("kdef", rows, log, root)
 
-# %% ../../nbs/data/expressions.ipynb #128c176a
+# %% ../../nbs/data/expressions.ipynb #2aebef57
 FER_EMOTIONS = dict(enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")))
 
-def read_fer2013(root):
+def read_fer2013(root: str | Path) -> ImageSet:
     """FER2013 as an `ImageSet` "fer2013" with the columns `usage` (Training, PublicTest, PrivateTest) and `byte`, where the row begins in the file.
 
     `root` holds fer2013.csv or icml_face_data.csv with columns emotion, pixels and Usage in any order. A row without 2304 pixels is left out, and
@@ -244,7 +246,7 @@ def read_fer2013(root):
             byte += len(line)
     return _image_set("fer2013", rows, log, root)
 
-# %% ../../nbs/data/expressions.ipynb #7c35fbeb
+# %% ../../nbs/data/expressions.ipynb #83e103b9
 AFFECTNET_EMOTIONS = {str(i): e for i, e in enumerate(("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt"))}
 
 def _affectnet_list(path, root):
@@ -259,8 +261,8 @@ def _affectnet_list(path, root):
     if base is None: raise MespotError(f"the pictures that {path} names are not below {root}; copy them there")
     return table, base
 
-def read_affectnet(root,
-                   lists=None): # names of the lists of pictures; None: training.csv, and validation.csv if it is there
+def read_affectnet(root: str | Path,
+                   lists: Iterable[str] | None = None) -> ImageSet: # names of the lists of pictures; None: training.csv, and validation.csv if it is there
     """AffectNet as an `ImageSet` "affectnet" with the columns `usage` (the list's name), face_x, face_y, face_width, face_height (pixels), valence
     and arousal (-1 to 1).
 
@@ -281,7 +283,7 @@ def read_affectnet(root,
                 rows.append(dict(image=name, emotion=emotion, path=str(base/name), usage=path.stem, **cells))
     return _image_set("affectnet", rows, log, root)
 
-# %% ../../nbs/data/expressions.ipynb #af2ded68
+# %% ../../nbs/data/expressions.ipynb #dd7cabe3
 FFHQ_EMOTIONS = ["anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
 
 def _first_emotions(path):
@@ -291,8 +293,8 @@ def _first_emotions(path):
         return {e: float(faces[0]["faceAttributes"]["emotion"][e]) for e in FFHQ_EMOTIONS} if faces else {}
     except (OSError, KeyError, TypeError, IndexError, ValueError) as e: raise ValueError(f"{type(e).__name__}: {e}") from None
 
-def read_ffhq_features(root,
-                       images=None): # the folder of the pictures, if it is not below root
+def read_ffhq_features(root: str | Path,
+                       images: str | Path | None = None) -> ImageSet: # the folder of the pictures, if it is not below root
     """FFHQ as an `ImageSet` "ffhq" with the probability of each of eight emotions, of which `emotion` is the likeliest; where no face was found it is
     missing, and that is noted.
 

@@ -6,8 +6,9 @@
 __all__ = ['Reference', 'FOUND', 'SURE', 'VERSION', 'Alignment', 'find_face', 'find_eyes', 'place_face', 'follow', 'to_grey',
            'choose_reference', 'is_face', 'align_frames', 'align_video']
 
-# %% ../../nbs/data/faces.ipynb #e05823f9
+# %% ../../nbs/data/faces.ipynb #fddeba09
 from collections import namedtuple
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import cv2
@@ -15,15 +16,15 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..core import MespotError
-from .registration import (TO_VIEW, VIEW, WINDOW_EYES, compose, invert, move, normal_view, register, scale_of, shrinking, similarity, soften,
+from .registration import (TO_VIEW, VIEW, WINDOW_EYES, Found, compose, invert, move, normal_view, register, scale_of, shrinking, similarity, soften,
                                       take_view, template)
 
 # %% ../../nbs/data/faces.ipynb #8e5f5097
 @cache
 def _cascade(name): return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
 
-# %% ../../nbs/data/faces.ipynb #332f53a9
-def find_face(grey):
+# %% ../../nbs/data/faces.ipynb #0e35788d
+def find_face(grey: np.ndarray) -> np.ndarray | None:
     "The box (x, y, side, side) of the largest face in a grey picture (h, w) uint8, in pixels; None if there is none."
     scale = min(1, 320 / max(grey.shape))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey
@@ -41,8 +42,8 @@ def _eye(half, expected):
         if near: seen.append(min(near, key=lambda c: np.hypot(*(c - expected))))
     return np.mean(seen, 0) if seen else None
 
-# %% ../../nbs/data/faces.ipynb #e4113c67
-def find_eyes(grey, face):
+# %% ../../nbs/data/faces.ipynb #70d1a202
+def find_eyes(grey: np.ndarray, face: np.ndarray) -> np.ndarray | None:
     "The centres (2, 2) of the eye on the left and the eye on the right of the picture within the box `face`; None if either is not seen."
     scale = 160 / face[2]
     to_face = np.array([[scale, 0, -face[0]*scale], [0, scale, -(face[1] + .15*face[3])*scale]])
@@ -50,8 +51,8 @@ def find_eyes(grey, face):
     left, right = _eye(upper[:, :88], (48, 40)), _eye(upper[:, 72:], (38, 40))
     return None if left is None or right is None else move(invert(to_face), [left, right + (72, 0)])
 
-# %% ../../nbs/data/faces.ipynb #5513f94f
-def place_face(grey):
+# %% ../../nbs/data/faces.ipynb #614a6d9e
+def place_face(grey: np.ndarray) -> tuple[np.ndarray, bool] | None:
     "(transform, seen): the rough transform (2, 3) of the largest face in `grey` (h, w) into registration's window, and whether its eyes were seen; None without a face."
     face = find_face(grey)
     if face is None: return None
@@ -66,16 +67,16 @@ def place_face(grey):
 # %% ../../nbs/data/faces.ipynb #d55c67d5
 Reference = namedtuple("Reference", "fine coarse transform scale")
 
-# %% ../../nbs/data/faces.ipynb #a465cde3
-def follow(picture, transform, quality, reference):
+# %% ../../nbs/data/faces.ipynb #819cec72
+def follow(picture: np.ndarray, transform: np.ndarray, quality: float, reference: Reference) -> Found:
     "Find in `picture` the face of the `reference`, which was at `transform` with `quality` in the frame before: a `Found`."
     found = register(picture, transform, reference.fine)
     if found.quality > quality - .1: return found
     coarse = register(picture, transform, reference.coarse)
     return max(found, register(picture, coarse.transform, reference.fine), key=lambda f: f.quality)
 
-# %% ../../nbs/data/faces.ipynb #963f8334
-def to_grey(frame):
+# %% ../../nbs/data/faces.ipynb #c340dbf2
+def to_grey(frame: np.ndarray) -> np.ndarray:
     "`frame`, RGB (h, w, 3) or grey (h, w), as grey uint8 (h, w)."
     return frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
@@ -100,8 +101,8 @@ def _reference(picture, transform, scale):
 # %% ../../nbs/data/faces.ipynb #6f0ac46a
 FOUND, SURE = .35, .5    # quality: below the first there is no face; above the second nobody asks
 
-# %% ../../nbs/data/faces.ipynb #e6ef54da
-def choose_reference(video):
+# %% ../../nbs/data/faces.ipynb #a2bca4fb
+def choose_reference(video: Iterable[np.ndarray]) -> Reference:
     "The `Reference` of a `video`; `MespotError` if no face is found in it."
     seen = _candidates(video)
     rough = np.stack([normal_view(grey, t, 28).ravel() for grey, t, _ in seen])                      # (k, 784)
@@ -114,8 +115,8 @@ def choose_reference(video):
         if found.quality > FOUND: eyes.append(move(compose(found.transform, invert(compose(t, grow))), WINDOW_EYES))
     return _reference(picture, compose(similarity(np.median(eyes, 0), WINDOW_EYES), first.transform), scale)
 
-# %% ../../nbs/data/faces.ipynb #971db347
-def is_face(picture, transform):
+# %% ../../nbs/data/faces.ipynb #7b8e8129
+def is_face(picture: np.ndarray, transform: np.ndarray) -> bool:
     "Whether the cascade finds a face in `picture` where `transform` says that it is."
     boxes = _cascade("frontalface_default").detectMultiScale(take_view(picture, transform, margin=28), 1.1, 3, minSize=(70, 70))
     return any(np.hypot(x + w/2 - 84, y + h/2 - 84) < 20 for x, y, w, h in boxes)
@@ -132,8 +133,8 @@ def _bridge(waiting, shrink, before=None, after=None):
         if after is None: yield np.zeros((VIEW, VIEW), np.uint8), np.full((2, 3), np.nan), False
         else: yield _shown(picture, before + (after - before)*i/(len(waiting) + 1), shrink, False)
 
-# %% ../../nbs/data/faces.ipynb #564ef0d6
-def align_frames(video, bridge=.25):
+# %% ../../nbs/data/faces.ipynb #c7cb3911
+def align_frames(video: Iterable[np.ndarray], bridge: float = .25) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
     """Yield for each frame of a `video` (view (112, 112) uint8, transform (2, 3) from the frame to the view, ok); thesis section 5.4.1.
 
     `video`: RGB (h, w, 3) or grey (h, w) uint8 frames that can be iterated twice (a `Video`, a list, an array); its `fps`, or else 30, sets how
@@ -169,8 +170,8 @@ VERSION = 2
 # %% ../../nbs/data/faces.ipynb #b5bf8cea
 Alignment = namedtuple("Alignment", "frames ok transforms")
 
-# %% ../../nbs/data/faces.ipynb #c347c255
-def align_video(video, bridge=.25, progress=False):
+# %% ../../nbs/data/faces.ipynb #039fce9f
+def align_video(video: Iterable[np.ndarray], bridge: float = .25, progress: bool = False) -> Alignment:
     """All of `align_frames` at once: an `Alignment` of `frames` (n, 112, 112) uint8, `ok` (n,) bool and `transforms` (n, 2, 3) float64.
 
     For videos too long for memory, and to keep the result, see the frame store. `MespotError` as in `align_frames`."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 from ..core import MespotError
 
-# %% ../../nbs/data/facs.ipynb #7c05855e
+# %% ../../nbs/data/facs.ipynb #836fbd3b
 class FacsUnit(NamedTuple):
     "One action unit as annotated: its number; side L, R, A, T, B, a choice such as L/A, or ''; intensity A–E, a choice such as B/C, or ''; certainty: seen, either, ref, lost or doubtful."
     au: int
@@ -20,11 +20,11 @@ class FacsUnit(NamedTuple):
     certainty: str = "seen"
 
     @property
-    def level(self):
+    def level(self) -> float:
         "The intensity on OpenFace's scale, A = 1 to E = 5, the mean of a choice; NaN if none is written."
         return sum("ABCDE".index(c) + 1 for c in self.intensity[::2])/len(self.intensity[::2]) if self.intensity else float("nan")
 
-# %% ../../nbs/data/facs.ipynb #d9e57024
+# %% ../../nbs/data/facs.ipynb #3d839a49
 _SIDE, _LEVEL = r"[LRATB](?:/[LRATB])?", r"[A-E](?:/[A-E])?"
 _UNIT = re.compile(rf"""(?<![\d.])(?:(?:\(?(?P<side>{_SIDE})\)?\(?)?(?:AU|AD|M)?(?P<later>[LR])?)      # sides, and the names AU, AD (action descriptor) and M (movement)
                         (?P<au>\d{{1,2}})(?!\d|x)                                                   # 2x is a count
@@ -38,7 +38,7 @@ def _terms(text):
         if c == "+" and depth == 0: parts.append(text[start:i]); start = i + 1
     return [*parts, text[start:]]
 
-def parse_facs(text):
+def parse_facs(text: object) -> tuple[list[FacsUnit], str]:
     """The action units of an annotation such as "4(B/C)+L12 or R14+ref(5)" and the words that are none: (list of `FacsUnit`, str).
 
     A missing value and "?" give no units. Nothing that is written raises an error."""
@@ -59,8 +59,8 @@ def parse_facs(text):
         rest += re.findall(r"[^\W\d_]{2,}|\?", re.sub(r"(?i)\bref\b|\bor\b|\band\b", " ", left))
     return units, " ".join(rest)
 
-# %% ../../nbs/data/facs.ipynb #5183d41d
-def facs_table(annotations):
+# %% ../../nbs/data/facs.ipynb #dad197fa
+def facs_table(annotations: pd.DataFrame) -> pd.DataFrame:
     """The action units of a table of annotations: the columns of `annotations` less aus, then au (int), side, intensity, certainty; a row for each unit, indexed by the row it came from.
 
     MespotError if there is no column aus."""

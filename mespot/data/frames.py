@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['TROUBLES', 'ENDINGS', 'missing_runs', 'ok_mask', 'FrameStore', 'open_store', 'sweep', 'store_frames', 'frame_store']
 
-# %% ../../nbs/data/frames.ipynb #b80e85b3
+# %% ../../nbs/data/frames.ipynb #b3c1355a
 import errno, hashlib, json, os, re, shutil
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,20 +22,20 @@ from .openface import openface_csv
 from .registration import VIEW
 from .video import IMAGES, read_video
 
-# %% ../../nbs/data/frames.ipynb #dd8f37f4
-def missing_runs(ok):
+# %% ../../nbs/data/frames.ipynb #4ed67050
+def missing_runs(ok: np.ndarray) -> list[list[int]]:
     "The inclusive runs [first, last] of False in `ok` (n,) bool, as a list."
     edges = np.flatnonzero(np.diff(np.r_[True, ok, True].astype(np.int8)))
     return [[int(a), int(b) - 1] for a, b in edges.reshape(-1, 2)]
 
-# %% ../../nbs/data/frames.ipynb #f2c0be66
-def ok_mask(runs, n_frames):
+# %% ../../nbs/data/frames.ipynb #f4d1d0af
+def ok_mask(runs: Iterable[Sequence[int]], n_frames: int) -> np.ndarray:
     "The mask (n_frames,) bool whose `missing_runs` are `runs`."
     ok = np.ones(n_frames, bool)
     for first, last in runs: ok[first:last+1] = False
     return ok
 
-# %% ../../nbs/data/frames.ipynb #176fecac
+# %% ../../nbs/data/frames.ipynb #e8af0912
 @dataclass(frozen=True)
 class FrameStore:
     """The aligned views of one video, opened.
@@ -51,9 +52,9 @@ class FrameStore:
     meta: dict
     landmarks: np.ndarray | None = None
     @property
-    def n_frames(self): return len(self.frames)
+    def n_frames(self) -> int: return len(self.frames)
     @property
-    def map(self):
+    def map(self) -> pd.DataFrame | None:
         "Which row of OpenFace's table and which picture belong to a frame, a DataFrame (see `mespot.data.openface.read_output`); None for other aligners."
         return pd.read_csv(_beside(self.path, ".map.csv"), keep_default_na=False) if self.meta.get("map") else None
     def __len__(self): return len(self.frames)
@@ -62,8 +63,8 @@ class FrameStore:
 # %% ../../nbs/data/frames.ipynb #5175f76c
 def _beside(path, ending): return path.with_name(path.stem + ending)
 
-# %% ../../nbs/data/frames.ipynb #3b363fda
-def open_store(path):
+# %% ../../nbs/data/frames.ipynb #371e985b
+def open_store(path: str | Path) -> FrameStore:
     "The `FrameStore` whose .npy file is `path`; `MespotError` if its files are missing or do not fit together."
     path = Path(path)
     try:
@@ -151,7 +152,7 @@ def _reuse(path, made_by, build, tick=None):
     elif tick: tick(open_store(path).n_frames)
     return open_store(path)
 
-# %% ../../nbs/data/frames.ipynb #be9c5934
+# %% ../../nbs/data/frames.ipynb #119b428b
 def _alive(pid):
     if os.name == "nt": return True                                   # there, asking would end it
     try: os.kill(pid, 0)
@@ -159,7 +160,7 @@ def _alive(pid):
     except (PermissionError, OverflowError): pass
     return True
 
-def sweep(folder):
+def sweep(folder: str | Path) -> list[Path]:
     """Remove from `folder` the temporary files and folders (`.name.PID.tmp…`) of processes that are no more; their paths.
 
     Processes of this machine are meant: do not sweep a folder in which another machine is at work."""
@@ -167,19 +168,19 @@ def sweep(folder):
     for p in left: shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
     return left
 
-# %% ../../nbs/data/frames.ipynb #a6bbf19f
+# %% ../../nbs/data/frames.ipynb #f9ea233c
 def _place(folder, name):
     "The path of the store `name` in `folder`, or in `cache_dir(\"frames\")`."
     with _writing(name): return (cache_dir("frames") if folder is None else Path(folder))/f"{name}.npy"
 
-def store_frames(name,        # of the store, a file name
-                 views,       # yields (side, side) uint8; not touched if the store is there already
-                 n_frames,    # how many there will be
-                 fps,         # frames per second
-                 made_by,     # dict: what made them; a store made by something else is replaced
-                 folder=None, # where to keep it; `cache_dir("frames")` if not given
-                 progress=False,
-                 side=VIEW):  # of the views, pixels
+def store_frames(name: str,                        # of the store, a file name
+                 views: Iterable[np.ndarray],      # yields (side, side) uint8; not touched if the store is there already
+                 n_frames: int,                    # how many there will be
+                 fps: float,                       # frames per second
+                 made_by: dict,                    # dict: what made them; a store made by something else is replaced
+                 folder: str | Path | None = None, # where to keep it; `cache_dir("frames")` if not given
+                 progress: bool = False,
+                 side: int = VIEW) -> FrameStore:  # of the views, pixels
     "The `FrameStore` of ready-made views; `MespotError` if they are not `n_frames` views of that side in uint8."
     path = _place(folder, name)
     def rows():
@@ -196,16 +197,16 @@ def _source(path):
     stats = [p.stat() for p in files if p.exists()]
     return dict(path=str(path), files=len(stats), bytes=sum(s.st_size for s in stats), modified=max((s.st_mtime_ns for s in stats), default=0))
 
-# %% ../../nbs/data/frames.ipynb #f4d8db99
-def frame_store(path,          # video file, or folder of images
-                fps=None,      # frames per second: for folders, or to override what a file says
-                bridge=.25,    # gaps without a face up to this long (seconds) are bridged, longer ones left out; by the aligners opencv and dlib68
-                folder=None,   # where to keep it; `cache_dir("frames")` if not given
-                progress=True,
-                aligner="opencv", # or "dlib68", "openface", "none": see `mespot.data.alignment`
-                name=None,     # of the store, a file name; made from the name of `path` and its place if not given
-                tick=None,     # tick(n) is called after every n frames that are done, for a progress bar over many videos
-                **settings):   # of the aligner: see `mespot.data.alignment.SETTINGS`
+# %% ../../nbs/data/frames.ipynb #66b8848f
+def frame_store(path: str | Path,                            # video file, or folder of images
+                fps: float | None = None,                    # frames per second: for folders, or to override what a file says
+                bridge: float = .25,                         # gaps without a face up to this long (seconds) are bridged, longer ones left out; by the aligners opencv and dlib68
+                folder: str | Path | None = None,            # where to keep it; `cache_dir("frames")` if not given
+                progress: bool = True,
+                aligner: str = "opencv",                     # or "dlib68", "openface", "none": see `mespot.data.alignment`
+                name: str | None = None,                     # of the store, a file name; made from the name of `path` and its place if not given
+                tick: Callable[[int], object] | None = None, # tick(n) is called after every n frames that are done, for a progress bar over many videos
+                **settings) -> FrameStore:                   # of the aligner: see `mespot.data.alignment.SETTINGS`
     """The `FrameStore` of the video at `path`: aligned now, or mapped if that was done before with the same source, aligner and settings.
 
     `MespotError` as in `read_video` and `align`, and if it cannot be written; then, and when interrupted, nothing is left behind."""

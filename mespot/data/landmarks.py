@@ -6,13 +6,15 @@
 __all__ = ['LICENCE', 'BOX', 'ZOOM', 'MARGIN', 'REGIONS', 'RIGID', 'VERSION', 'detect_face', 'find_landmarks', 'eye_centres',
            'place_face', 'region_mask', 'region_box', 'fit_similarity', 'sees_face', 'align_dlib68']
 
-# %% ../../nbs/data/landmarks.ipynb #99cdd0d2
+# %% ../../nbs/data/landmarks.ipynb #ad017a24
 import importlib.util, warnings
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..core import MespotError
 from .faces import FOUND, SURE, _bridge, _reference, _shown, follow, to_grey
@@ -32,15 +34,15 @@ def _dlib():
     warnings.warn(LICENCE, stacklevel=3)
     return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model))
 
-# %% ../../nbs/data/landmarks.ipynb #678988f4
-def detect_face(grey):
+# %% ../../nbs/data/landmarks.ipynb #98a351db
+def detect_face(grey: np.ndarray) -> np.ndarray | None:
     "The box (x, y, side) of the largest face in a grey picture (h, w) uint8, in pixels; None if there is none. An eighth of the picture's longer side is the smallest."
     scale = min(1, 640 / max(grey.shape))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey
     box = max(_dlib()[0](np.ascontiguousarray(small)), key=lambda b: b.width(), default=None)
     return None if box is None else np.array([box.left(), box.top(), box.width()])/scale
 
-# %% ../../nbs/data/landmarks.ipynb #c44dbcb4
+# %% ../../nbs/data/landmarks.ipynb #2e472429
 BOX = np.array([56., 66.]), 94.    # centre and side of dlib's box, in registration's window
 ZOOM, MARGIN = 2, 34               # the window that the predictor sees: times larger, and pixels more on each side
 
@@ -57,18 +59,18 @@ def _in_window(picture, transform, boxes):
     points = [[(p.x, p.y) for p in predict(seen, rectangle(*c)).parts()] for c in corners]           # (boxes, 68, 2)
     return move(invert(enlarge), np.mean(points, 0))
 
-def find_landmarks(picture, transform=np.eye(2, 3), boxes=4):
+def find_landmarks(picture: np.ndarray, transform: np.ndarray = np.eye(2, 3), boxes: int = 4) -> np.ndarray:
     """The 68 points (68, 2) float32, in pixels of the view, of the face in `picture` (h, w) uint8 that `transform` (2, 3) takes into the view; or of a ready view.
 
     `boxes`: how many predictions are averaged. Points are in iBUG's order: jaw 0–16, brows 17–26, nose 27–35, eyes 36–47, mouth 48–67. For research only: see `LICENCE`."""
     return move(TO_VIEW, _in_window(picture, compose(invert(TO_VIEW), transform), boxes)).astype(np.float32)
 
-# %% ../../nbs/data/landmarks.ipynb #e9c1f788
-def eye_centres(points):
+# %% ../../nbs/data/landmarks.ipynb #16dcbb3c
+def eye_centres(points: np.ndarray) -> np.ndarray:
     "The centres (..., 2, 2) of the eye on the left and the eye on the right of the picture, each the mean of its six `points` (..., 68, 2)."
     return np.stack([points[..., 36:42, :].mean(-2), points[..., 42:48, :].mean(-2)], -2)
 
-# %% ../../nbs/data/landmarks.ipynb #7cb682b0
+# %% ../../nbs/data/landmarks.ipynb #f98689ef
 def _place(grey, boxes):
     "The transform (2, 3) that takes the largest face in `grey` (h, w) into registration's window, its eye centres to `WINDOW_EYES`; None without a face."
     box = detect_face(grey)
@@ -79,7 +81,7 @@ def _place(grey, boxes):
     for _ in range(2): placed = compose(similarity(eye_centres(_in_window(picture, compose(placed, invert(shrink)), boxes)), WINDOW_EYES), placed)
     return placed
 
-def place_face(grey, boxes=4):
+def place_face(grey: np.ndarray, boxes: int = 4) -> np.ndarray | None:
     "The transform (2, 3) that takes the largest face in `grey` (h, w) into the view, its eye centres to `EYES`; None without a face."
     placed = _place(grey, boxes)
     return None if placed is None else compose(TO_VIEW, placed)
@@ -91,16 +93,16 @@ def _polygons(points, region):
     if region not in REGIONS: raise MespotError(f"there is no region '{region}' of a face; choose {', '.join(REGIONS)}")
     return [np.asarray(points)[part] for part in REGIONS[region]] if points is not None and np.isfinite(points).all() else []
 
-# %% ../../nbs/data/landmarks.ipynb #5ef09bb6
-def region_mask(points, region, margin=0):
+# %% ../../nbs/data/landmarks.ipynb #e05f7858
+def region_mask(points: np.ndarray | None, region: str, margin: int = 0) -> np.ndarray:
     "Mask (112, 112) bool of a region of `REGIONS`, grown by `margin` pixels, from landmarks (68, 2) in the view; empty if they are None or not numbers."
     mask = np.zeros((VIEW, VIEW), np.uint8)
     for polygon in _polygons(points, region): cv2.fillPoly(mask, [np.round(polygon*16).astype(np.int32)], 1, shift=4)
     grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, 2*[2*margin + 1])) if margin else mask
     return grown.astype(bool)
 
-# %% ../../nbs/data/landmarks.ipynb #f5c0f26f
-def region_box(points, region, margin=0):
+# %% ../../nbs/data/landmarks.ipynb #e28dac1f
+def region_box(points: np.ndarray | None, region: str, margin: int = 0) -> tuple[int, int, int, int] | None:
     "The box (left, top, right, bottom), ints, end exclusive, within the view, around a region and `margin` pixels more; None without landmarks."
     polygons = _polygons(points, region)
     if not polygons: return None
@@ -108,10 +110,10 @@ def region_box(points, region, margin=0):
     low, high = np.floor(around.min(0) - margin), np.ceil(around.max(0) + margin) + 1
     return tuple(np.clip([*low, *high], 0, VIEW).astype(int).tolist())
 
-# %% ../../nbs/data/landmarks.ipynb #84eb7d29
+# %% ../../nbs/data/landmarks.ipynb #df6ae405
 RIGID = [36, 39, 42, 45, *range(27, 36)]
 
-def fit_similarity(source, target):
+def fit_similarity(source: ArrayLike, target: ArrayLike) -> np.ndarray:
     "The similarity (2, 3) that takes the points `source` (k, 2) nearest to `target` (k, 2), in the sense of least squares; k ≥ 2, not all in one place."
     (a, b), (s, d) = (np.mean(p, 0) for p in (source, target)), ((p - np.mean(p, 0)) @ [1, 1j] for p in map(np.asarray, (source, target)))
     q = np.vdot(s, d)/np.vdot(s, s).real                              # scale and turn as one complex number
@@ -139,16 +141,17 @@ def _start(video, boxes):
     better = similarity(eye_centres(shape), WINDOW_EYES)
     return _reference(pictures[0], compose(better, reference.transform), scale), move(better, shape)
 
-# %% ../../nbs/data/landmarks.ipynb #59bf00d8
-def sees_face(picture, transform):
+# %% ../../nbs/data/landmarks.ipynb #a6f98dde
+def sees_face(picture: np.ndarray, transform: np.ndarray) -> bool:
     "Whether dlib's detector finds a face in `picture` where `transform` says that it is."
     found = _dlib()[0](take_view(picture, transform, margin=28))
     return any(np.hypot(b.center().x - 28 - BOX[0][0], b.center().y - 28 - BOX[0][1]) < 20 for b in found)
 
-# %% ../../nbs/data/landmarks.ipynb #d65eb2a0
+# %% ../../nbs/data/landmarks.ipynb #10660499
 VERSION = 2    # of the aligner; it goes up whenever the views or landmarks of the same video change
 
-def align_dlib68(video, bridge=.25, boxes=4):
+def align_dlib68(video: Iterable[np.ndarray], bridge: float = .25,
+                 boxes: int = 4) -> Iterator[tuple[np.ndarray, np.ndarray, bool, np.ndarray | None]]:
     """Yield for each frame of a `video` (view (112, 112) uint8, transform (2, 3), ok, landmarks (68, 2) float32 in the view, or None where there is no face).
 
     `video`, `bridge`, view, transform and ok as in `mespot.data.faces.align_frames`; `boxes` as in `find_landmarks`, of which this is the expensive part. For research only: see

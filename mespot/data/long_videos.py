@@ -7,8 +7,9 @@ __all__ = ['CAS_ME2_FOLDERS', 'INTERVAL', 'PARTS', 'TASKS', 'SHORT', 'newest_wor
            'place_rows', 'read_samm_lv', 'read_samm_synth', 'read_cas_me2', 'read_cas_me3', 'read_megc_unseen',
            'write_submission', 'read_submission']
 
-# %% ../../nbs/data/long_videos.ipynb #082201f0
+# %% ../../nbs/data/long_videos.ipynb #26692bb7
 import csv, re
+from collections.abc import Iterable, Sequence
 from os import scandir
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .tables import DataSet, Repairs, as_text, below_header, frame_numbers, plac
 from .video import IMAGES, natural_key
 from ..measure.intervals import KINDS, check_annotations, check_predictions, check_videos
 
-# %% ../../nbs/data/long_videos.ipynb #b94c4346
+# %% ../../nbs/data/long_videos.ipynb #59a7f29e
 def _listed(folder, enough=100):
     "(folders, files): the names in `folder` in natural order, hidden ones aside; the search ends early in a folder with more than `enough` images."
     folders, files, images = [], [], 0
@@ -36,11 +37,11 @@ def _listed(folder, enough=100):
     except OSError as e: raise MespotError(f"{folder} cannot be opened: {e.strerror}; check its permissions") from e
     return sorted(folders, key=natural_key), sorted(files, key=natural_key)
 
-def newest_workbook(root,    # folder; a file is taken as it is
-                    pattern, # regular expression of the whole name, letter case aside; its first group is the version, a number or nothing
-                    example, # of such a name, for the error
-                    log,     # `Repairs`: an older version that lies beside it is noted
-                    needed=True, depth=2):
+def newest_workbook(root: str | Path, # folder; a file is taken as it is
+                    pattern: str,     # regular expression of the whole name, letter case aside; its first group is the version, a number or nothing
+                    example: str,     # of such a name, for the error
+                    log: Repairs,     # `Repairs`: an older version that lies beside it is noted
+                    needed: bool = True, depth: int = 2) -> Path | None:
     """The spreadsheet in `root`, or else one folder below, and so on for `depth` folders. None if there is none and it is not `needed`.
 
     MespotError if there is none, if two lie there that are equally new, or if there is no such folder."""
@@ -58,8 +59,8 @@ def newest_workbook(root,    # folder; a file is taken as it is
         level = [folder/name for folder, below, _ in listed for name in below]
     if needed: raise MespotError(f"{root} holds no {example}; name the folder of the data set, or copy the file there")
 
-# %% ../../nbs/data/long_videos.ipynb #c456174a
-def folders_like(root, pattern, home=None, depth=8):
+# %% ../../nbs/data/long_videos.ipynb #8be02f7a
+def folders_like(root: str | Path, pattern: str, home: str | None = None, depth: int = 8) -> list[tuple[re.Match, Path]]:
     """(match, path) of the folders below `root` whose path, or the end of it, matches the regular expression `pattern`, such as 'spNO.1/b/color'.
 
     If some of them lie in a folder named `home`, only those count. In natural order; letter case aside; what lies in such a folder is not looked at."""
@@ -73,7 +74,7 @@ def folders_like(root, pattern, home=None, depth=8):
     at_home = [(m, path) for m, path in found if home and home.casefold() in m.string.casefold().split("/")[:-1]]
     return sorted(at_home or found, key=lambda x: natural_key(x[0].string))
 
-# %% ../../nbs/data/long_videos.ipynb #3f5f676a
+# %% ../../nbs/data/long_videos.ipynb #7f96d44f
 def _odd_numbers(n):
     "What is odd about the numbers (n,) of frames: (why, was) of each."
     steps = np.diff(n)
@@ -81,9 +82,9 @@ def _odd_numbers(n):
                             (steps == 0, (steps == 0).sum(), "frames of the same number: all kept")):
         if count: yield why, f"{count}, first {n[:-1][odd][0] + (steps[odd][0] > 0)}"
 
-def list_videos(found, # dicts of video, subject, fps, path (a folder)
-                log,   # `Repairs`, for what is odd about a folder
-                root, example): # where they were looked for, and how one is called, for the error
+def list_videos(found: list[dict],                                                             # dicts of video, subject, fps, path (a folder)
+                log: Repairs,                                                                  # `Repairs`, for what is odd about a folder
+                root: str | Path, example: str) -> tuple[pd.DataFrame, dict[str, np.ndarray]]: # where they were looked for, and how one is called, for the error
     """(videos, numbers): the table of videos, and for each video the numbers of its frames, (n,) ascending.
 
     MespotError if no folder was found, or two for one video."""
@@ -98,11 +99,11 @@ def list_videos(found, # dicts of video, subject, fps, path (a folder)
         if len(n): rows.append(dict(video=video, subject=v["subject"], fps=v["fps"], n_frames=len(n), path=str(path)))
     return check_videos(pd.DataFrame(rows, columns=["video", "subject", "fps", "n_frames", "path"])), numbers
 
-# %% ../../nbs/data/long_videos.ipynb #e5ca62cd
-def place_rows(rows,            # dicts, see below
-               videos, numbers, # of `list_videos`
-               log, file,       # `Repairs`, and the file's name for it
-               more=()):        # further entries of the rows, to be columns of text
+# %% ../../nbs/data/long_videos.ipynb #17147627
+def place_rows(rows: Iterable[dict],                                 # dicts, see below
+               videos: pd.DataFrame, numbers: dict[str, np.ndarray], # of `list_videos`
+               log: Repairs, file: str,                              # `Repairs`, and the file's name for it
+               more: Sequence[str] = ()) -> pd.DataFrame:            # further entries of the rows, to be columns of text
     """The table of annotations, with frame numbers as indices, mended by `place_interval`.
 
     rows: subject, video, aus, emotion; the cells onset, apex (None if the set has none), offset and type, which begins with micro or macro; row, where it
@@ -147,16 +148,16 @@ def _samm_like(name, root, annotations, home, fps):
     videos, numbers = list_videos(found, log, root, "SAMM_longvideos/006_1")
     return DataSet(name, videos, place_rows(_samm_lv_rows(cells, log, book.name), videos, numbers, log, book.name), log.table())
 
-# %% ../../nbs/data/long_videos.ipynb #e24ca84d
-def read_samm_lv(root,      # folder that holds SAMM_LongVideos_V*_Release.xlsx and, anywhere below, folders 006_1 with images 006_1_0001.jpg
-                 fps=200.): # frames per second; another rate for a phantom that was written out at one
+# %% ../../nbs/data/long_videos.ipynb #5126ab09
+def read_samm_lv(root: str | Path,              # folder that holds SAMM_LongVideos_V*_Release.xlsx and, anywhere below, folders 006_1 with images 006_1_0001.jpg
+                 fps: float = 200.) -> DataSet: # frames per second; another rate for a phantom that was written out at one
     """SAMM-LV as a `DataSet` "samm-lv": subjects and videos as text ('006', '006_1'), no emotions.
 
     MespotError if the spreadsheet or the frames are not there or cannot be read."""
     return _samm_like("samm-lv", root, None, "SAMM_longvideos", fps)
 
-# %% ../../nbs/data/long_videos.ipynb #accae271
-def read_samm_synth(root, annotations=None, fps=200.):
+# %% ../../nbs/data/long_videos.ipynb #9cc0e97e
+def read_samm_synth(root: str | Path, annotations: str | Path | None = None, fps: float = 200.) -> DataSet:
     """SAMM-SYNTH as a `DataSet` "samm-synth": as `read_samm_lv`, with the frames in `root`.
 
     `annotations`: SAMM-LV's spreadsheet, or the folder it lies in, if that is not `root`. MespotError as there."""
@@ -185,7 +186,7 @@ def _cas_me2_rows(cells, rules, log, file):
         notes = [("emotion misspelt: mended", column, c[column], judged[column]) for column in judged if as_text(c[column]).casefold() == "happyiness"]
         yield dict(c, row=row, subject=subject, video=f"{subject}_{film}", **judged, notes=notes)
 
-# %% ../../nbs/data/long_videos.ipynb #5613eaee
+# %% ../../nbs/data/long_videos.ipynb #8069ba7f
 CAS_ME2_FOLDERS = {False: "rawpic", True: "longVideoFaceCropped"}     # cropped or not
 
 def _cas_me2_folders(root, cropped, log):
@@ -203,9 +204,9 @@ def _cas_me2_folders(root, cropped, log):
         if subject != named: log.note("folder named for another subject: the one above believed", "", None, subject, video, "path", path.name, subject)
         yield dict(video=video, subject=subject, path=path)
 
-def read_cas_me2(root,          # folder that holds *code_final*.xlsx and rawpic/s15/15_0101…/img001.jpg
-                 cropped=None,  # True: the faces cut out by the authors (longVideoFaceCropped); False: the recorded pictures; None: those if they are there
-                 fps=30.):      # frames per second; another rate for a phantom that was written out at one
+def read_cas_me2(root: str | Path,             # folder that holds *code_final*.xlsx and rawpic/s15/15_0101…/img001.jpg
+                 cropped: bool | None = None,  # True: the faces cut out by the authors (longVideoFaceCropped); False: the recorded pictures; None: those if they are there
+                 fps: float = 30.) -> DataSet: # frames per second; another rate for a phantom that was written out at one
     """CAS(ME)² as a `DataSet` "cas-me2": subjects 's15', videos 's15_0101', emotions as judged, and `self_report`.
 
     MespotError if the spreadsheet or the frames are not there or cannot be read."""
@@ -262,7 +263,7 @@ def _part_a(root, log):
             log.note("emotion label without an expression: not used", extra.name, row, video.rpartition("_")[0], video, "emotion", ", ".join(at))
     return book.name, rows()
 
-# %% ../../nbs/data/long_videos.ipynb #d431d6a6
+# %% ../../nbs/data/long_videos.ipynb #a0ecc539
 def _part_c(root, log):
     "(file, rows) of part C, the rows for `place_rows`."
     micro = newest_workbook(root, r".*part_C_ME()\.xlsx?", "CAS(ME)3_part_C_ME.xlsx", log)
@@ -279,7 +280,7 @@ def _part_c(root, log):
 
 PARTS = dict(A=(_part_a, r"(spNO\.\d+)/([a-m])/color", "spNO.1/b/color"), C=(_part_c, r"(\d\d)/(a)/color", "01/a/color"))
 
-def read_cas_me3(root, part="A", fps=30.):
+def read_cas_me3(root: str | Path, part: str = "A", fps: float = 30.) -> DataSet:
     """Part A or C of CAS(ME)³ as a `DataSet` "cas-me3": subjects 'spNO.1' or '01', videos 'spNO.1_b' or '01_a'.
 
     `root` holds the part's spreadsheet and its folders of colour images. MespotError for another part, and if either is not there or cannot be read."""
@@ -290,8 +291,8 @@ def read_cas_me3(root, part="A", fps=30.):
     videos, numbers = list_videos([dict(video=video, subject=subject, fps=fps, path=path) for subject, video, path in named], log, root, example)
     return DataSet("cas-me3", videos, place_rows(rows, videos, numbers, log, file), log.table())
 
-# %% ../../nbs/data/long_videos.ipynb #a1b99636
-def read_megc_unseen(root, name="megc2023"):
+# %% ../../nbs/data/long_videos.ipynb #6e48388e
+def read_megc_unseen(root: str | Path, name: str = "megc2023") -> DataSet:
     """The unseen videos of the challenge as a `DataSet` called `name`, without annotations: folders such as 001_2 (200 fps) and dzw_d1 (30 fps).
 
     They may lie anywhere below `root`. MespotError if there are none."""
@@ -300,12 +301,12 @@ def read_megc_unseen(root, name="megc2023"):
     videos, numbers = list_videos(found, log, root, "001_2 or dzw_d1")
     return DataSet(name, videos, place_rows([], videos, numbers, log, ""), log.table())
 
-# %% ../../nbs/data/long_videos.ipynb #84f77d07
+# %% ../../nbs/data/long_videos.ipynb #0230f5b0
 TASKS = {"megc2022": ["vid", "pred_onset", "pred_offset", "type"], "megc2023": ["vid", "onset", "offset", "type"],
          "megc2025": ["subject", "video", "onset", "offset", "emotion"]}
 SHORT = {"micro": "me", "macro": "mae"}
 
-def write_submission(predictions, path, task="megc2023", first=1):
+def write_submission(predictions: pd.DataFrame, path: str | Path, task: str = "megc2023", first: int = 1) -> None:
     """Write predictions (see `check_predictions`) as the CSV file of a challenge: `task` one of `TASKS`; `first` is the number of a video's first frame.
 
     "megc2025" is for micro-expressions and needs a column `emotion`. MespotError for another task and for a table that breaks a convention."""
@@ -319,7 +320,7 @@ def write_submission(predictions, path, task="megc2023", first=1):
     df = df.assign(onset=df.onset + first, offset=df.offset + first, type=df.kind.map(SHORT), vid=df.video)
     with atomic_path(path) as part: df[[c.removeprefix("pred_") for c in TASKS[task]]].set_axis(TASKS[task], axis=1).to_csv(part, index=False)
 
-# %% ../../nbs/data/long_videos.ipynb #cb31803d
+# %% ../../nbs/data/long_videos.ipynb #90597ab7
 def _submitted(path):
     "(table of text by line of the file, task) of a submission's CSV file, the columns named as in the kit."
     try:
@@ -336,7 +337,7 @@ def _submitted(path):
     table = pd.DataFrame(list(lines.values()), list(lines), head, dtype=str)
     return table.rename(columns=dict(vid="video", pred_onset="onset", pred_offset="offset", type="kind")), task
 
-def read_submission(path, videos=None, first=1):
+def read_submission(path: str | Path, videos: pd.DataFrame | None = None, first: int = 1) -> pd.DataFrame:
     """A submission's CSV file, whichever task it is for, as predictions: video, subject, onset, offset, kind, score (1: a file has none), emotion if it has one.
 
     With the table `videos`, every interval must lie within one of them; without it, the subject of a spotting file is what the video's name begins with.

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ..core import MespotError, package_file
 
-# %% ../../nbs/data/manifest.ipynb #a88ace2d
+# %% ../../nbs/data/manifest.ipynb #5d385b95
 def _whole(v): return isinstance(v, int) and not isinstance(v, bool) and v >= 0
 
 def _count(v):
@@ -30,12 +30,12 @@ def _count(v):
 
 Count = Annotated[int | tuple[int, int] | None, PlainValidator(_count)]
 
-def agrees(found, expected):
+def agrees(found: int, expected: Count) -> bool:
     "Whether the number `found` is what is expected: a number, a range (lowest, highest) inclusive, or None for anything."
     low, high = expected if isinstance(expected, tuple) else (expected, expected)
     return expected is None or low <= found <= high
 
-def count_text(expected):
+def count_text(expected: Count) -> str:
     "A count for people: '147', '87 to 98', or '' for None."
     return "" if expected is None else " to ".join(map(str, expected)) if isinstance(expected, tuple) else str(expected)
 
@@ -63,7 +63,7 @@ class Expected(_Strict):
     images: Count = None       # of image sets
     classes: dict[str, Count] | None = None
 
-# %% ../../nbs/data/manifest.ipynb #1dd9ba0e
+# %% ../../nbs/data/manifest.ipynb #a2d634bc
 class Reference(_Strict):
     "A publication; `author` as in BibTeX, `venue` the journal or the proceedings."
     key: str
@@ -83,14 +83,14 @@ class Reference(_Strict):
         if not (self.doi or self.note): raise ValueError("has no DOI; its note should say why")
         return self
 
-    def text(self):
+    def text(self) -> str:
         "For a list of references."
         *first, last = self.author.split(" and ")
         volume = f" {self.volume}" + (f"({self.number})" if self.number else "") if self.volume else ""
         return f"{', '.join(first)}{' and ' * bool(first)}{last}: {self.title}. {self.venue}{volume}, {self.year}" + f", {self.pages}"*bool(self.pages) + \
                (f". https://doi.org/{self.doi}" if self.doi else "")
 
-    def bibtex(self):
+    def bibtex(self) -> str:
         "A BibTeX entry."
         venue = dict(article="journal", inproceedings="booktitle", misc="howpublished")[self.type]
         fields = {"author": self.author, "title": f"{{{self.title}}}", venue: self.venue, "volume": self.volume, "number": self.number,
@@ -131,7 +131,7 @@ class Entry(_Strict):
         if self.access == "licence" and not (self.apply and self.citation): raise ValueError("needs a licence, so apply and citation should be filled in")
         return self
 
-# %% ../../nbs/data/manifest.ipynb #946a77f1
+# %% ../../nbs/data/manifest.ipynb #86c13d2f
 class _Loader(yaml.SafeLoader):
     "The safe loader, which makes plain data only, with keys that may stand once."
     def construct_mapping(self, node, deep=False):
@@ -141,7 +141,7 @@ class _Loader(yaml.SafeLoader):
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
-def read_yaml(path):
+def read_yaml(path: str | Path) -> dict:
     "The mapping in a YAML file, {} if it is empty. MespotError, naming line and column, if it is no YAML, no mapping or has a key twice."
     try: found = yaml.load(Path(path).read_bytes(), _Loader)
     except OSError as e: raise MespotError(f"{path} cannot be read: {e.strerror}; check that it is there and its permissions") from e
@@ -170,17 +170,17 @@ def _load(path):
     try: return TypeAdapter(dict[str, Entry]).validate_python(entries)
     except ValidationError as e: raise _complaint(path, e) from None
 
-# %% ../../nbs/data/manifest.ipynb #24d81958
+# %% ../../nbs/data/manifest.ipynb #a7345728
 @lru_cache
 def _default():
     places = package_file().parent/"data_manifest.yaml", package_file("data_manifest.yaml")
     return _load(next((p for p in places if p.exists()), places[1]))
 
-def manifest(path=None):
+def manifest(path: str | Path | None = None) -> dict[str, Entry]:
     "All data sets: dict of name → `Entry`, from mespot's own manifest or the one at `path`. MespotError, naming the place, if that is not in order."
     return dict(_default()) if path is None else _load(path)
 
-# %% ../../nbs/data/manifest.ipynb #7c8ad6cd
+# %% ../../nbs/data/manifest.ipynb #3ee45ef1
 def _plain(name): return re.sub(r"[-_\s]+", "-", str(name).strip().casefold())
 
 @lru_cache
@@ -189,18 +189,18 @@ def _spellings():
     exact = {_plain(s): e.name for e in manifest().values() for s in (*e.aka, e.name)}
     return {**{s.replace("-", ""): name for s, name in exact.items()}, **exact}
 
-def entry(name):
+def entry(name: str) -> Entry:
     "The `Entry` of a data set, by any spelling of its name. MespotError, with names that are near, if there is none."
     if found := _spellings().get(_plain(name)): return manifest()[found]
     near = dict.fromkeys(_spellings()[s] for s in difflib.get_close_matches(_plain(name), _spellings(), 5, .5))
     raise MespotError(f"there is no data set '{name}'; " + (f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(manifest())}"))
 
-# %% ../../nbs/data/manifest.ipynb #c57c5688
-def citation(name, bibtex=False):
+# %% ../../nbs/data/manifest.ipynb #f1a6bcd2
+def citation(name: str, bibtex: bool = False) -> str:
     "What to cite for a data set: its references as text, a line each, or as BibTeX; '' for what has none."
     return "\n".join(r.bibtex() if bibtex else r.text() for r in entry(name).citation)
 
-# %% ../../nbs/data/manifest.ipynb #fc612183
+# %% ../../nbs/data/manifest.ipynb #6fdd81c5
 def _folder(path, said_by):
     path = Path(path).expanduser()
     if not path.is_dir(): raise MespotError(f"there is no folder {path}, which {said_by}; correct the path or mount the disk")
@@ -224,8 +224,8 @@ def _below(top, name):
     if len(found) > 1 and name not in found: raise MespotError(f"{top}, which MESPOT_DATA names, has {' and '.join(found)} for {name}; name one of them in data.local.yaml")
     return top/(name if name in found else found[0]) if found else None
 
-def data_root(name,      # of a data set, in any spelling
-              root=None): # its folder, if it is known already
+def data_root(name: str,                                      # of a data set, in any spelling
+              root: str | Path | None = None) -> Path | None: # its folder, if it is known already
     """Where the user's copy of a data set lies, Path: `root`, else as data.local.yaml or MESPOT_DATA say; None if neither knows it.
 
     MespotError for an unknown name, a setting that is not in order, and a folder that is not there."""
@@ -236,8 +236,8 @@ def data_root(name,      # of a data set, in any spelling
     top = os.environ.get("MESPOT_DATA")
     return _below(_folder(top, "MESPOT_DATA names"), known) if top else None
 
-# %% ../../nbs/data/manifest.ipynb #f8c33de9
-def count_files(root, glob):
+# %% ../../nbs/data/manifest.ipynb #22d8f74a
+def count_files(root: str | Path, glob: str) -> tuple[int, int]:
     "How many files below `root` match a pattern such as 'rawpic/s*/*/img*.jpg', and how many folders hold them: (files, folders)."
     *parents, last = (re.compile(r"(?!\.|~\$)" + fnmatch.translate(part), re.IGNORECASE).match for part in glob.split("/"))
     folders = [root]
@@ -247,8 +247,8 @@ def count_files(root, glob):
     except OSError as e: raise MespotError(f"{e.filename} cannot be opened: {e.strerror}; check its permissions") from e
     return sum(counts), sum(n > 0 for n in counts)
 
-# %% ../../nbs/data/manifest.ipynb #4a21c39c
-def find(name, root=None):
+# %% ../../nbs/data/manifest.ipynb #341cff69
+def find(name: str, root: str | Path | None = None) -> pd.DataFrame:
     """What a copy holds of what the manifest describes, a row a part: part, glob (the pattern that found something), files, folders, expected, complete.
 
     Patterns are tried at the set's folder, then one and two folders deeper. `root` as in `data_root`; MespotError if there is no copy, with how to get one."""

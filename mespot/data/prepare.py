@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ROW', 'PER_FRAME', 'TEXT', 'Preparation', 'prepared_folder', 'prepare', 'Prepared', 'open_prepared']
 
-# %% ../../nbs/data/prepare.ipynb #7b1cf62f
+# %% ../../nbs/data/prepare.ipynb #0c8268a8
 import json, multiprocessing as mp, os, shutil, threading, time, warnings
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +21,7 @@ from ..core import MespotError, atomic_path, cache_dir, end_with_parent, one_thr
 from .action_units import read_au_table, read_openface
 from .alignment import settings_of
 from .au_meter import METER, meter
-from .frames import frame_store, open_store, sweep
+from .frames import FrameStore, frame_store, open_store, sweep
 from .landmarks import detect_face
 from .tables import DataSet
 from ..measure.intervals import check_annotations, check_videos
@@ -176,16 +176,16 @@ def _file_names(videos):
     twice = videos[videos.str.casefold().duplicated()].tolist()
     if bad or twice: raise MespotError(f"the video ids {', '.join(bad + twice)} cannot name files of their own; rename them in the data set")
 
-# %% ../../nbs/data/prepare.ipynb #b6adfaf9
-def prepared_folder(name):
+# %% ../../nbs/data/prepare.ipynb #ca48e42c
+def prepared_folder(name: str) -> Path:
     "Where a data set is prepared if no folder is named: prepared/<name> in the cache."
     return cache_dir("prepared", name)
 
-def prepare(dataset,        # a `DataSet` whose videos have paths
-            folder=None,    # where to; `prepared_folder(dataset.name)` if not given
-            how=Preparation(),
-            workers=None,   # processes; as many as there are processors if not given
-            progress=True):
+def prepare(dataset: DataSet,                 # a `DataSet` whose videos have paths
+            folder: str | Path | None = None, # where to; `prepared_folder(dataset.name)` if not given
+            how: Preparation = Preparation(),
+            workers: int | None = None,       # processes; as many as there are processors if not given
+            progress: bool = True) -> pd.DataFrame:
     """Prepare all videos of a data set; a table with a row a video, columns `ROW`.
 
     status is made, kept, remade (`note` says what changed) or failed (`note` says why). frames = found + bridged + left_out. The data set's own tables are written
@@ -212,7 +212,7 @@ def prepare(dataset,        # a `DataSet` whose videos have paths
     with atomic_path(folder/"prepared.csv") as part: table.to_csv(part, index=False)
     return table
 
-# %% ../../nbs/data/prepare.ipynb #86bf8760
+# %% ../../nbs/data/prepare.ipynb #b4e85e8e
 def _write_tables(dataset, folder):
     "Write the tables of a data set into its prepared folder."
     for table in ("videos", "annotations", "repairs"):
@@ -232,19 +232,19 @@ class Prepared:
     dataset: DataSet
     folder: Path
     missing: tuple
-    def store(self, video):
+    def store(self, video: str) -> FrameStore:
         "The `FrameStore` of a video."
         return open_store(self.folder/"frames"/f"{video}.npy")
-    def stores(self):
+    def stores(self) -> dict[str, FrameStore]:
         "The frame stores of all videos: dict video -> `FrameStore`."
         return {v: self.store(v) for v in self.dataset.videos.video}
-    def aus(self, video):
+    def aus(self, video: str) -> pd.DataFrame:
         "The action-unit table of a video. MespotError if it was not made."
         path = self.folder/"aus"/f"{video}.csv"
         if not path.exists(): raise MespotError(f"there are no action units of {video} in {self.folder}; prepare it again, with aus=\"meter\" or \"openface\"")
         return read_au_table(path).table
 
-def open_prepared(name): # a data set's name, or the folder it was prepared in
+def open_prepared(name: str | Path) -> Prepared: # a data set's name, or the folder it was prepared in
     "The `Prepared` data set; MespotError if there is none."
     folder = Path(name) if Path(name).is_dir() else prepared_folder(str(name))
     if not (folder/"videos.csv").exists(): raise MespotError(f"there is no prepared data set in {folder}; make it: mespot data prepare {name}")

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['Recordings', 'of_phantom', 'open_recordings']
 
-# %% ../../nbs/data/recordings.ipynb #a766c857
+# %% ../../nbs/data/recordings.ipynb #78d5a48b
 import hashlib, json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 import pandas as pd
 from ..core import MespotError
 from .phantom import Phantom, phantom, stored
 from .prepare import open_prepared
 
-# %% ../../nbs/data/recordings.ipynb #4fc5f0a8
+# %% ../../nbs/data/recordings.ipynb #153f8099
 @dataclass(frozen=True)
 class Recordings:
     """Long videos with their annotations and frames. name: of the data set, for records. videos, annotations: tables (see `mespot.measure.intervals`). stores: dict video -> `FrameStore`.
@@ -26,30 +27,30 @@ class Recordings:
     label: str = ""
 
     @property
-    def subjects(self):
+    def subjects(self) -> list[str]:
         "The ids of the people, sorted: list of str."
         return sorted(self.videos.subject.unique())
 
-    def of(self, subjects):
+    def of(self, subjects: Collection[str]) -> "Recordings":
         "The recordings of these people only. MespotError for someone who is not there."
         if missing := set(subjects) - set(self.videos.subject): raise MespotError(f"{self.name} has no subject {', '.join(sorted(missing))}")
         videos = self.videos[self.videos.subject.isin(subjects)].reset_index(drop=True)
         annotations = self.annotations[self.annotations.subject.isin(subjects)].reset_index(drop=True)
         return replace(self, videos=videos, annotations=annotations, stores={v: self.stores[v] for v in videos.video})
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         "A text that changes when a video, its frames or an annotation change."
         made = [[v.video, v.subject, v.fps, int(v.n_frames), self.stores[v.video].meta["made_by"]] for v in self.videos.itertuples()]
         text = json.dumps(made, sort_keys=True) + self.annotations[["video", "subject", "onset", "offset", "kind"]].to_csv(index=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-# %% ../../nbs/data/recordings.ipynb #8eed5a9e
-def of_phantom(ph, stores=None, progress=True):
+# %% ../../nbs/data/recordings.ipynb #f3f41dee
+def of_phantom(ph: Phantom, stores: dict | None = None, progress: bool = True) -> Recordings:
     "The `Recordings` of a phantom; `stores` if its frames are not its plain views."
     few = ph.videos.n_frames.sum() < 20_000                      # rendered before other processes would have started
     return Recordings(f"phantom-{ph.name}", ph.videos, ph.annotations, stores or stored(ph, 1 if few else None, progress), ph, f"phantom '{ph.name}', seed {ph.seed}")
 
-def open_recordings(dataset="phantom", preset="tiny", seed=0, subjects=0, progress=True):
+def open_recordings(dataset: str = "phantom", preset: str = "tiny", seed: int = 0, subjects: int = 0, progress: bool = True) -> Recordings:
     """The `Recordings` called `dataset`: "phantom" (of that `preset` and `seed`), or a prepared data set (see `mespot.data.prepare.open_prepared`).
 
     `subjects` above 0: only the first so many. MespotError if there is no such set, or fewer people."""

@@ -7,12 +7,13 @@ __all__ = ['VIEW', 'EYES', 'WINDOW_EYES', 'CENTRE', 'TO_VIEW', 'Template', 'Foun
            'shrinking', 'soften', 'take_view', 'scale_of', 'still_parts', 'normal_view', 'template', 'trust',
            'correlation', 'register']
 
-# %% ../../nbs/data/registration.ipynb #d7d0271b
+# %% ../../nbs/data/registration.ipynb #b2111ccb
 from collections import namedtuple
 from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..signal.lcn import lcn
 
@@ -22,23 +23,23 @@ EYES = ((33.5, 31), (78.5, 31))          # in the view
 WINDOW_EYES = ((36, 42), (76, 42))       # in the window
 CENTRE = np.array([56., 58.])            # in the window: small corrections turn and scale about this point
 
-# %% ../../nbs/data/registration.ipynb #52cc9841
-def move(transform, points):
+# %% ../../nbs/data/registration.ipynb #88cd9b6f
+def move(transform: np.ndarray, points: ArrayLike) -> np.ndarray:
     "`points` (..., 2) taken through `transform` (2, 3)."
     return np.asarray(points) @ transform[:, :2].T + transform[:, 2]
 
-# %% ../../nbs/data/registration.ipynb #4f6c77ee
-def compose(outer, inner):
+# %% ../../nbs/data/registration.ipynb #991eebab
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     "The transform (2, 3) that does `inner` and then `outer`."
     return np.c_[outer[:, :2] @ inner[:, :2], move(outer, inner[:, 2])]
 
-# %% ../../nbs/data/registration.ipynb #4cbe917c
-def invert(transform):
+# %% ../../nbs/data/registration.ipynb #310a7896
+def invert(transform: np.ndarray) -> np.ndarray:
     "The transform (2, 3) that undoes `transform`."
     return cv2.invertAffineTransform(transform)
 
-# %% ../../nbs/data/registration.ipynb #ef220d5e
-def similarity(source, target):
+# %% ../../nbs/data/registration.ipynb #ca414b22
+def similarity(source: ArrayLike, target: ArrayLike) -> np.ndarray:
     "The similarity (2, 3) that takes the two points `source` (2, 2) to the two points `target` (2, 2)."
     (x, y), (u, v) = np.subtract(*source[::-1]), np.subtract(*target[::-1])
     q = complex(u, v) / complex(x, y)                                 # scale and turn as one complex number
@@ -47,14 +48,14 @@ def similarity(source, target):
 
 TO_VIEW = similarity(WINDOW_EYES, EYES)  # from the window to the view
 
-# %% ../../nbs/data/registration.ipynb #8557dca9
-def shrinking(scale):
+# %% ../../nbs/data/registration.ipynb #920fe9cc
+def shrinking(scale: float) -> np.ndarray:
     "The transform (2, 3) from a frame to the smaller `soften`ed picture, for `scale` pixels of the view for one of the frame."
     k = 1 / max(1, int(.5/scale))
     return np.array([[k, 0, (k - 1)/2], [0, k, (k - 1)/2]])
 
-# %% ../../nbs/data/registration.ipynb #25e52f0a
-def soften(grey, scale):
+# %% ../../nbs/data/registration.ipynb #7f1919a8
+def soften(grey: np.ndarray, scale: float) -> np.ndarray:
     "`grey` (h, w) averaged over blocks and blurred to the detail of the view, for `scale` pixels of the view for one of `grey`."
     k = max(1, int(.5/scale))
     h, w = (n//k for n in grey.shape)
@@ -62,20 +63,20 @@ def soften(grey, scale):
     sigma = .4 * max(0, (1/(k*scale))**2 - 1)**.5
     return cv2.GaussianBlur(grey, (0, 0), sigma) if sigma > .3 else grey
 
-# %% ../../nbs/data/registration.ipynb #2d96e497
-def take_view(picture, transform, margin=0):
+# %% ../../nbs/data/registration.ipynb #250448cb
+def take_view(picture: np.ndarray, transform: np.ndarray, margin: int = 0) -> np.ndarray:
     "The view (or the window) of `picture` (h, w) through `transform`: (112, 112) uint8, or wider by `margin` on all sides. The picture's edge is repeated beyond it."
     transform, size = np.c_[transform[:, :2], transform[:, 2] + margin], VIEW + 2*margin
     return cv2.warpAffine(picture, transform, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
-# %% ../../nbs/data/registration.ipynb #05684ecf
-def scale_of(transform):
+# %% ../../nbs/data/registration.ipynb #5dd3b4f0
+def scale_of(transform: np.ndarray) -> float:
     "Pixels of the view for one of the picture."
     return float(np.hypot(*transform[:, 0]))
 
-# %% ../../nbs/data/registration.ipynb #018ced29
+# %% ../../nbs/data/registration.ipynb #5c2161d7
 @lru_cache
-def still_parts(size=VIEW):
+def still_parts(size: int = VIEW) -> np.ndarray:
     "Weights (size, size) float32 in 0–1 of the pixels of the window that tell the movement of the head from that of the face."
     x, y = np.meshgrid(*2*[np.arange(VIEW, dtype=np.float32)])
     still = ((x >= 14) & (x < 98) & (y >= 6) & (y < 74) | (x >= 12) & (x < 100) & (y >= 20) & (y < 60)).astype(np.float32)
@@ -96,29 +97,29 @@ def _grid(size):
     at = ((np.arange(size) + .5)*VIEW/size - .5).astype(np.float32)
     return np.meshgrid(at - np.float32(CENTRE[0]), at - np.float32(CENTRE[1]))
 
-# %% ../../nbs/data/registration.ipynb #04b24406
-def normal_view(picture, transform, size=VIEW):
+# %% ../../nbs/data/registration.ipynb #c6ce13e3
+def normal_view(picture: np.ndarray, transform: np.ndarray, size: int = VIEW) -> np.ndarray:
     "The view, made `size` pixels wide and local-contrast normalised: (size, size) float32."
     view = take_view(picture, transform)
     if size < VIEW: view = cv2.resize(view, (size, size), interpolation=cv2.INTER_AREA)
     return lcn(view, sigma=4 if size == VIEW else 2)
 
-# %% ../../nbs/data/registration.ipynb #e7555246
-def template(values):
+# %% ../../nbs/data/registration.ipynb #63e98f86
+def template(values: np.ndarray) -> Template:
     "The `Template` of a normalised view (s, s): slopes in grey levels for one unit of scale or turn, and for one pixel of the view."
     size, (x, y) = len(values), _grid(len(values))
     dx, dy = (cv2.Sobel(values, cv2.CV_32F, *order, scale=size/VIEW/8) for order in ((1, 0), (0, 1)))
     return Template(values, np.stack([dx*x + dy*y, dy*x - dx*y, dx, dy], -1).reshape(-1, 4))
 
-# %% ../../nbs/data/registration.ipynb #16025209
-def trust(difference, weight):
+# %% ../../nbs/data/registration.ipynb #0e2f8121
+def trust(difference: np.ndarray, weight: np.ndarray) -> np.ndarray:
     "Weights (s, s): `weight`, less where the `difference` (s, s) from a template is large all around."
     sigma = 3*len(weight)/VIEW
     around = cv2.GaussianBlur(weight*difference**2, (0, 0), sigma) / (cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3)
     return weight / (1 + around/(2*np.median(around[weight > .1]) + 1e-4))**2
 
-# %% ../../nbs/data/registration.ipynb #97834b12
-def correlation(a, b, weight):
+# %% ../../nbs/data/registration.ipynb #6602ab34
+def correlation(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:
     "Weighted correlation, -1 to 1, of two normalised views (s, s), which have no mean; 0 if one is empty."
     power = (weight*a*a).sum() * (weight*b*b).sum()
     return float((weight*a*b).sum() / power**.5) if power > 0 else 0.
@@ -126,8 +127,8 @@ def correlation(a, b, weight):
 # %% ../../nbs/data/registration.ipynb #18c99a61
 Found = namedtuple("Found", "transform quality")
 
-# %% ../../nbs/data/registration.ipynb #31449a46
-def register(picture, transform, template, steps=15):
+# %% ../../nbs/data/registration.ipynb #522b313d
+def register(picture: np.ndarray, transform: np.ndarray, template: Template, steps: int = 15) -> Found:
     """Improve `transform` (2, 3) until the view of `picture` (h, w) fits the `template`: a `Found` with `transform` and `quality`.
 
     quality: correlation of the two over the still parts, at most 1; 0 where the search runs away."""

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['READERS', 'NO_ANNOTATIONS', 'load']
 
-# %% ../../nbs/data/sets.ipynb #9b4f2447
+# %% ../../nbs/data/sets.ipynb #9e83299c
 from importlib import import_module
+from pathlib import Path
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from ..core import MespotError
 from .manifest import data_root, entry
 from .open_clips import OPEN_CLIPS, open_clips
 from .phantom import phantom
-from .tables import DataSet, Repairs
+from .tables import DataSet, ImageSet, Repairs
 from .video import read_video
 
 # %% ../../nbs/data/sets.ipynb #299feea1
@@ -40,10 +41,10 @@ def _read_phantom(preset, seed=0):
     ph = phantom(preset, seed)
     return DataSet(f"phantom-{preset}", ph.videos, ph.annotations, Repairs().table())
 
-# %% ../../nbs/data/sets.ipynb #ca9b78a5
-def load(name,      # of a data set, as `mespot data list` shows it
-         root=None, # the folder it lies in, if it is not set up in data.local.yaml or MESPOT_DATA
-         **options): # handed to the reader, such as cropped=True
+# %% ../../nbs/data/sets.ipynb #fa86be72
+def load(name: str,                        # of a data set, as `mespot data list` shows it
+         root: str | Path | None = None,   # the folder it lies in, if it is not set up in data.local.yaml or MESPOT_DATA
+         **options) -> DataSet | ImageSet: # handed to the reader, such as cropped=True
     """The data set as its reader gives it: a `DataSet` of recordings or an `ImageSet` of pictures.
 
     MespotError for an unknown name, a data set that was not found here (with how to get it), and whatever the reader has to complain of."""

@@ -6,8 +6,9 @@
 __all__ = ['REPAIRS', 'ENGINES', 'DataSet', 'ImageSet', 'as_text', 'Repairs', 'read_sheet', 'below_header', 'frame_numbers',
            'numbered_images', 'place_interval']
 
-# %% ../../nbs/data/tables.ipynb #e20f0e28
+# %% ../../nbs/data/tables.ipynb #523f2586
 import math, re, warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import scandir
 from pathlib import Path
@@ -41,29 +42,29 @@ class ImageSet:
     images: pd.DataFrame
     repairs: pd.DataFrame
 
-# %% ../../nbs/data/tables.ipynb #49f42ec9
+# %% ../../nbs/data/tables.ipynb #c212b91b
 REPAIRS = ["why", "file", "row", "subject", "video", "column", "was", "now"]
 
-def as_text(value):
+def as_text(value: object) -> str:
     "A cell as text: '' for an empty one, 6.0 as '6', without spaces around it."
     if value is None or value is pd.NA or isinstance(value, float) and math.isnan(value): return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 class Repairs:
     "The list of what a reader changes or leaves out; `table()` gives it with columns `REPAIRS` (text, and row as Int64), one row a repair."
-    def __init__(self): self._rows = []
+    def __init__(self) -> None: self._rows = []
     def note(self,
-             why,                # in a few fixed words, such as 'offset past the end: clipped'
-             file="",            # where it stood: the file's name
-             row=None,           # and the row, as a spreadsheet program counts (from 1)
-             subject="", video="", column="", was="", now=""):
+             why: str,               # in a few fixed words, such as 'offset past the end: clipped'
+             file: str = "",         # where it stood: the file's name
+             row: int | None = None, # and the row, as a spreadsheet program counts (from 1)
+             subject: str = "", video: str = "", column: str = "", was: object = "", now: object = "") -> None:
         "Add one repair; `was` and `now` are written as text, an empty `now` means left out or missing."
         self._rows.append([why, as_text(file), row, *map(as_text, (subject, video, column, was, now))])
-    def table(self):
+    def table(self) -> pd.DataFrame:
         table = pd.DataFrame(self._rows, columns=REPAIRS)
         return table.astype({c: "Int64" if c == "row" else str for c in REPAIRS})
 
-# %% ../../nbs/data/tables.ipynb #74f8abac
+# %% ../../nbs/data/tables.ipynb #4feca2b5
 ENGINES = {b"PK\x03\x04": "openpyxl", b"\xd0\xcf\x11\xe0": "xlrd"}
 
 def _engine(path):
@@ -77,7 +78,7 @@ def _engine(path):
         else "empty" if not head else "no Excel file"
     raise MespotError(f"{path} is {what}: fetch it again from where the data set came from")
 
-def read_sheet(path, sheet=None):
+def read_sheet(path: str | Path, sheet: str | int | None = None) -> pd.DataFrame:
     """A sheet as it stands: DataFrame of cells (numbers as numbers, text as text, empty as missing), its index the row numbers that a spreadsheet program shows.
 
     `sheet`: its name or position, the first if not given. `MespotError` if the file is none, is no spreadsheet, has no such sheet, or the extra `excel` is not installed."""
@@ -96,8 +97,8 @@ def read_sheet(path, sheet=None):
     except Exception as e: raise MespotError(f"{path} cannot be read as a spreadsheet ({type(e).__name__}: {e}); it is damaged: fetch it again") from e
     return cells.set_axis(cells.index + 1)
 
-# %% ../../nbs/data/tables.ipynb #6fe8e927
-def below_header(cells, needed, name="the sheet"):
+# %% ../../nbs/data/tables.ipynb #bd3a4020
+def below_header(cells: pd.DataFrame, needed: Sequence[str], name: str = "the sheet") -> pd.DataFrame:
     """The rows under the first row that holds all names `needed` (letter case and spaces aside), with that row as columns; empty rows are left out.
 
     A column without a name is called by its place: 'column 3'. `MespotError` if there is no such row."""
@@ -111,7 +112,7 @@ def below_header(cells, needed, name="the sheet"):
     raise MespotError(f"{name} has no header row with {', '.join(needed)}; its first rows are: "
                       + " | ".join(" ".join(filter(None, map(as_text, cells.loc[r])))[:60] for r in cells.index[:3]))
 
-# %% ../../nbs/data/tables.ipynb #ad46217b
+# %% ../../nbs/data/tables.ipynb #d851046a
 _ENDS_IN_NUMBER = re.compile(r"(\d+)\.[^.]+$").search
 
 def _numbered(folder):
@@ -122,11 +123,11 @@ def _numbered(folder):
     except OSError as e: raise MespotError(f"{folder} cannot be opened: {e.strerror}; check its permissions") from e
     return sorted((int(m[1]), n) for n in names if n.lower().endswith(IMAGES) and n[0] != "." and (m := _ENDS_IN_NUMBER(n)))
 
-def frame_numbers(folder):
+def frame_numbers(folder: str | Path) -> np.ndarray:
     "The numbers (n,) int64, ascending, of the images in `folder` whose name ends in one; hidden files and other files aside. Empty if there is no such folder."
     return np.array([number for number, _ in _numbered(folder)], np.int64)
 
-def numbered_images(folder):
+def numbered_images(folder: str | Path) -> tuple[np.ndarray, list[Path]]:
     "(numbers (n,) int64, paths) of the same images. Use `frame_numbers` where paths are not needed: it is several times faster."
     found, base = _numbered(folder), Path(folder)
     return np.array([number for number, _ in found], np.int64), [base/name for _, name in found]
@@ -144,10 +145,10 @@ def _rounded(value, column, note):
     if not x.is_integer(): note(f"{column} is no whole number: rounded", column, value, math.floor(x + .5))
     return math.floor(x + .5)
 
-# %% ../../nbs/data/tables.ipynb #746d828d
-def place_interval(onset, apex, offset, # cells: frame numbers as annotated
-                   numbers,             # (n,) the number of each frame that is there, ascending
-                   note):               # called as note(why, column, was, now) for each repair
+# %% ../../nbs/data/tables.ipynb #d7e6f1f1
+def place_interval(onset: object, apex: object, offset: object,                      # cells: frame numbers as annotated
+                   numbers: np.ndarray,                                              # (n,) the number of each frame that is there, ascending
+                   note: Callable[..., None]) -> tuple[int, int | None, int] | None: # called as note(why, column, was, now) for each repair
     "0-based inclusive indices (onset, apex or None, offset) into the frames `numbers`, or None if the row cannot be used; all repairs are noted."
     first, top, last = _rounded(onset, "onset", note), _rounded(apex, "apex", note), _rounded(offset, "offset", note)
     if top is None or top <= 0:

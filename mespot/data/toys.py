@@ -18,8 +18,8 @@ from .tables import DataSet, Repairs
 from .video import read_video
 from ..measure.intervals import check_annotations, check_videos
 
-# %% ../../nbs/data/toys.ipynb #5a8635c8
-def read_mgif(root):
+# %% ../../nbs/data/toys.ipynb #f60cbbbd
+def read_mgif(root: str | Path) -> DataSet:
     """MGif as a `DataSet` "mgif", each animation a video and a subject of its own, with the column `part` (its folder, train or test); no annotations.
 
     `root` holds moving-gif/train/00000.gif and so on, at any depth. One that cannot be read is left out, and noted. MespotError if there are none."""
@@ -33,8 +33,8 @@ def read_mgif(root):
     videos = check_videos(pd.DataFrame(videos))
     return DataSet("mgif", videos, check_annotations(pd.DataFrame([]), videos), log.table())
 
-# %% ../../nbs/data/toys.ipynb #47907f27
-def read_moving_mnist(root):
+# %% ../../nbs/data/toys.ipynb #d13bee2e
+def read_moving_mnist(root: str | Path) -> np.ndarray:
     """Moving MNIST as a read-only memory map (10000, 20, 64, 64) uint8: sequence, time, row, column.
 
     `root`: mnist_test_seq.npy or a folder that holds it. MespotError if it does not, or for another array."""
@@ -49,8 +49,8 @@ def read_moving_mnist(root):
         raise MespotError(f"{path} holds an array {array.shape} of {array.dtype}, not (20, 10000, 64, 64) of uint8: time, sequence, row, column")
     return array.transpose(1, 0, 2, 3)
 
-# %% ../../nbs/data/toys.ipynb #01bf55e4
-def read_idx(path):
+# %% ../../nbs/data/toys.ipynb #6afad7b6
+def read_idx(path: str | Path) -> np.ndarray:
     "The array in an IDX file of uint8, packed with gzip or not; MespotError if it is none, or cut short."
     path = Path(path)
     try:
@@ -63,8 +63,8 @@ def read_idx(path):
         raise MespotError(f"{path} holds {len(raw) - start} values where {shape} are announced; it is cut short: fetch it again")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
-def read_mnist(root,
-               part="train"): # "train" (60,000) or "test" (10,000)
+def read_mnist(root: str | Path,
+               part: str = "train") -> tuple[np.ndarray, np.ndarray]: # "train" (60,000) or "test" (10,000)
     """MNIST: (images (n, 28, 28), labels (n,)), uint8.
 
     `root` holds train-images-idx3-ubyte and so on, with .gz or without. MespotError if a file is not there or they do not fit together."""

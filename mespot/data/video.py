@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['IMAGES', 'natural_key', 'read_image', 'mp4_boxes', 'mp4_facts', 'Video', 'read_video']
 
-# %% ../../nbs/data/video.ipynb #142074c2
+# %% ../../nbs/data/video.ipynb #17ddba2d
 import mmap, os, re, warnings
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -30,24 +31,24 @@ def _muted():
         os.close(kept)
         os.close(sink)
 
-# %% ../../nbs/data/video.ipynb #de43f9eb
-def natural_key(name):
+# %% ../../nbs/data/video.ipynb #da37edba
+def natural_key(name: str | Path) -> list[int | str]:
     "A sorting key that compares digits as numbers: img9 before img10."
     return [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", str(name).casefold())]
 
 # %% ../../nbs/data/video.ipynb #01ea4238
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
-# %% ../../nbs/data/video.ipynb #2f612c1c
-def read_image(path):
+# %% ../../nbs/data/video.ipynb #3e8db935
+def read_image(path: str | Path) -> np.ndarray:
     "The image at `path` as RGB uint8 (h, w, 3); `MespotError` that names the file if it cannot be decoded whole."
     raw = np.fromfile(path, np.uint8)
     with _muted(): image = cv2.imdecode(raw, cv2.IMREAD_COLOR) if len(raw) else None
     if image is None: raise MespotError(f"the image {path} cannot be read; it is empty, cut short or not an image: copy it again")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
-# %% ../../nbs/data/video.ipynb #1b1d3b65
-def mp4_boxes(data, start=0, end=None):
+# %% ../../nbs/data/video.ipynb #bc0d86ff
+def mp4_boxes(data: bytes | mmap.mmap, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
     "Yield (kind, start, end) of the contents of each box in `data[start:end]`; an `end` past the data means a file cut short."
     end = len(data) if end is None else end
     while start + 8 <= end:
@@ -58,8 +59,8 @@ def mp4_boxes(data, start=0, end=None):
         yield kind, start + head, start + size
         start += size
 
-# %% ../../nbs/data/video.ipynb #91fe84cd
-def mp4_facts(path):
+# %% ../../nbs/data/video.ipynb #d412d5d1
+def mp4_facts(path: str | Path) -> tuple[bool, float | None]:
     """(whole, seconds) of an MP4 or MOV file: whether its contents end within the file, and for how long its longest video track
     is shown (None if it does not say). (True, None) for files of any other kind."""
     if Path(path).stat().st_size < 16: return True, None
@@ -74,13 +75,13 @@ def mp4_facts(path):
                  if kind == b"trak" and d.find(b"vide", a, b) > 0 for k, s, _ in mp4_boxes(d, a, b) if k == b"tkhd"]
         return whole, max(shown) / scale[0] if any(shown) and any(scale) else None
 
-# %% ../../nbs/data/video.ipynb #0cb7dce8
+# %% ../../nbs/data/video.ipynb #b2af4c2d
 class Video:
     """The frames of one recording: iterate for RGB uint8 (h, w, 3) arrays, as often as you like.
 
     `path`; `fps` (frames per second); `size` (width, height) in pixels; `expected`, how many frames the file claims to hold.
     `n_frames` and `times` come from decoding. `MespotError` if frames are missing at the end or change size."""
-    def __init__(self, path, fps, size, expected, source):
+    def __init__(self, path: str | Path, fps: float, size: tuple[int, int], expected: int | None, source: Callable[[bool], Iterator]) -> None:
         self.path, self.fps, self.size, self.expected = Path(path), float(fps), size, expected
         self._source, self._times = source, None
     def __iter__(self):
@@ -99,12 +100,12 @@ class Video:
                               "copy or record it again")
         self._times = np.array(times)
     @property
-    def times(self):
+    def times(self) -> np.ndarray:
         "When each frame is shown, in seconds from the start of the recording: (n_frames,) float."
         if self._times is None: self._ended([time for time, _ in self._source(False)])
         return self._times
     @property
-    def n_frames(self):
+    def n_frames(self) -> int:
         "How many frames can be decoded."
         return len(self.times)
     def __len__(self): return self.n_frames
@@ -168,9 +169,9 @@ def _read_folder(path, fps):
     def source(pixels): return ((i / fps, read_image(p) if pixels else None) for i, p in enumerate(files))
     return Video(path, fps, (width, height), len(files), source)
 
-# %% ../../nbs/data/video.ipynb #61bdc005
-def read_video(path,      # a video file, or a folder of images in natural order
-               fps=None): # frames per second: needed for folders (30 is assumed, with a warning), overrides what a file says
+# %% ../../nbs/data/video.ipynb #b380039f
+def read_video(path: str | Path,                   # a video file, or a folder of images in natural order
+               fps: float | None = None) -> Video: # frames per second: needed for folders (30 is assumed, with a warning), overrides what a file says
     """The `Video` at `path`: its frames as RGB uint8 (h, w, 3), lazily and repeatably, with `fps`, `size`, `n_frames` and `times`.
 
     `MespotError` if there is nothing, if it is not a video, if it is cut short or damaged (here or, where only decoding can tell,

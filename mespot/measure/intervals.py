@@ -6,12 +6,13 @@
 __all__ = ['KINDS', 'ID', 'check_videos', 'check_annotations', 'check_predictions', 'frame_labels', 'iou', 'match', 'count',
            'precision_recall_f1', 'pool', 'score_intervals', 'durations', 'k_of_mean', 'k_frame', 'move_to_neutral']
 
-# %% ../../nbs/measure/intervals.ipynb #06fdb642
+# %% ../../nbs/measure/intervals.ipynb #813f213d
 from fractions import Fraction
 from math import ceil
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from ..core import MespotError
@@ -61,8 +62,8 @@ def _check_intervals(df, name):
     _refuse(df, ~df.kind.isin(KINDS), name, "kind '{kind}' is neither 'micro' nor 'macro'")
     df["kind"] = df.kind.astype(str)
 
-# %% ../../nbs/measure/intervals.ipynb #38d233f0
-def check_videos(df):
+# %% ../../nbs/measure/intervals.ipynb #8e949bc1
+def check_videos(df: pd.DataFrame) -> pd.DataFrame:
     """A canonical copy of a table of videos: `subject`, `video` (text), `fps` (float64, above 0), `n_frames` (int64, from 1).
 
     Raises MespotError, naming the row, for a wrong value or a video that occurs twice."""
@@ -81,8 +82,8 @@ def _check_within(df, videos, name):
     _refuse(df, n < 0, name, "the table of videos does not have this video")
     _refuse(df.assign(last=n - 1), df.offset >= n, name, "offset {offset} lies past the last frame, {last}; clip it or correct it")
 
-# %% ../../nbs/measure/intervals.ipynb #b2910db6
-def check_annotations(df, videos=None):
+# %% ../../nbs/measure/intervals.ipynb #a29a466f
+def check_annotations(df: pd.DataFrame, videos: pd.DataFrame | None = None) -> pd.DataFrame:
     """A canonical copy of an annotation table; with `videos`, each interval must also lie within a video of that table.
 
     Needs `video`, `subject`, `onset`, `offset`, `kind`, `fps`; `apex`, `aus` and `emotion` are added as missing. Types: text, int64 frames,
@@ -105,8 +106,8 @@ def check_annotations(df, videos=None):
     first = ["video", "subject", "onset", "apex", "offset", "kind", "aus", "emotion", "fps"]
     return df[[*first, *(c for c in df.columns if c not in first)]]
 
-# %% ../../nbs/measure/intervals.ipynb #4246869f
-def check_predictions(df, videos=None):
+# %% ../../nbs/measure/intervals.ipynb #46adee73
+def check_predictions(df: pd.DataFrame, videos: pd.DataFrame | None = None) -> pd.DataFrame:
     """A canonical copy of a prediction table; with `videos`, each interval must also lie within a video of that table.
 
     Needs `video`, `subject`, `onset`, `offset`, `kind`, `score` (finite, any scale); `fps` is checked if there.
@@ -122,8 +123,8 @@ def check_predictions(df, videos=None):
     first = ["video", "subject", "onset", "offset", "kind", "score"]
     return df[[*first, *(c for c in df.columns if c not in first)]]
 
-# %% ../../nbs/measure/intervals.ipynb #2026e0c3
-def frame_labels(intervals, n_frames):
+# %% ../../nbs/measure/intervals.ipynb #62af0c48
+def frame_labels(intervals: pd.DataFrame, n_frames: int) -> np.ndarray:
     """(n_frames, 2) uint8, 1 where a micro (column 0) or macro (column 1) expression is present, onset to offset inclusive.
 
     `intervals` are rows of one video, annotated or predicted. Raises MespotError naming the row that ends past the last frame, or if
@@ -137,7 +138,7 @@ def frame_labels(intervals, n_frames):
     for onset, offset, kind in zip(df.onset, df.offset, df.kind): labels[onset:offset + 1, KINDS.index(kind)] = 1
     return labels
 
-# %% ../../nbs/measure/intervals.ipynb #0edb3a5b
+# %% ../../nbs/measure/intervals.ipynb #423c1cb3
 def _overlap(a, b):
     "Frames in both and frames in either, for each pair of `a` (Na, 2) and `b` (Nb, 2): two int64 arrays (Na, Nb)."
     a, b = (np.asarray(x, np.int64).reshape(-1, 2) for x in (a, b))
@@ -146,18 +147,18 @@ def _overlap(a, b):
     length = lambda x: x[:, 1] - x[:, 0] + 1
     return both, length(a)[:, None] + length(b)[None] - both
 
-def iou(a, b):
+def iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     "Intersection over union, (Na, Nb) float64 in [0, 1], of inclusive intervals `a` (Na, 2) and `b` (Nb, 2) (thesis eq. 3.13)."
     both, either = _overlap(a, b)
     return both / either
 
-# %% ../../nbs/measure/intervals.ipynb #70bbdf4c
+# %% ../../nbs/measure/intervals.ipynb #3d823a66
 def _is_new(pred, gt):
     "(Np,) bool: False for the copies of a prediction, beyond the first, that have no copy in `gt` to go with."
     same = lambda a, b: (np.asarray(a).reshape(-1, 1, 2) == np.asarray(b).reshape(1, -1, 2)).all(2)  # (Na, Nb)
     return np.tril(same(pred, pred), -1).sum(1) < same(pred, gt).sum(1).clip(1)
 
-def match(pred, gt, threshold=0.5):
+def match(pred: ArrayLike, gt: ArrayLike, threshold: float = 0.5) -> np.ndarray:
     """Index pairs (k, 2), prediction then annotation, of the optimal one-to-one matching of `pred` (Np, 2) and `gt` (Ng, 2).
 
     The most pairs with IoU >= `threshold` (in (0, 1], exact to a ten-thousandth), then the largest total IoU. Intervals are inclusive, of one
@@ -172,8 +173,8 @@ def match(pred, gt, threshold=0.5):
     keep = allowed[i, j]
     return np.stack([i[keep], j[keep]], axis=1)                    # (k, 2)
 
-# %% ../../nbs/measure/intervals.ipynb #9bbc0ae5
-def count(predictions, annotations, iou_threshold=0.5):
+# %% ../../nbs/measure/intervals.ipynb #f17f1ad2
+def count(predictions: pd.DataFrame, annotations: pd.DataFrame, iou_threshold: float = 0.5) -> pd.DataFrame:
     """TP, FP and FN of each subject, video and kind that occurs in either table: columns subject, video, kind, TP, FP, FN.
 
     Optimal one-to-one matching (see `match`) within each. Raises MespotError for a table that breaks a convention."""
@@ -188,14 +189,14 @@ def count(predictions, annotations, iou_threshold=0.5):
         rows.append((*key, tp, len(pred) - tp, len(true) - tp))
     return pd.DataFrame(rows, columns=[*ID, "kind", "TP", "FP", "FN"]).astype({"TP": int, "FP": int, "FN": int})
 
-# %% ../../nbs/measure/intervals.ipynb #01d22f1e
-def precision_recall_f1(tp, fp, fn):
+# %% ../../nbs/measure/intervals.ipynb #0fdd2a25
+def precision_recall_f1(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Precision TP/(TP+FP), recall TP/(TP+FN) and F1 2TP/(2TP+FP+FN), float64 in [0, 1], of numbers or arrays; 0/0 is 0 (thesis eqs. 3.10-3.12)."
     tp, fp, fn = (np.asarray(x, float) for x in (tp, fp, fn))
     ratio = lambda part, whole: np.divide(part, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
     return ratio(tp, tp + fp), ratio(tp, tp + fn), ratio(2*tp, 2*tp + fp + fn)
 
-def pool(counts, by=None):
+def pool(counts: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
     """Counts summed, then scored: rows micro, macro and overall with TP, FP, FN, precision, recall, f1.
 
     `counts` as `count` gives them (of several folds: concatenate them). `by` None pools everything, "subject" or "video" gives three rows for each.
@@ -212,27 +213,27 @@ def pool(counts, by=None):
     p, r, f1 = precision_recall_f1(*(table[c] for c in cells))
     return table.assign(precision=p, recall=r, f1=f1)
 
-# %% ../../nbs/measure/intervals.ipynb #9f71e598
-def score_intervals(predictions, annotations, iou_threshold=0.5, by=None):
+# %% ../../nbs/measure/intervals.ipynb #f411d969
+def score_intervals(predictions: pd.DataFrame, annotations: pd.DataFrame, iou_threshold: float = 0.5, by: str | None = None) -> pd.DataFrame:
     """Scores of spotted intervals: rows micro, macro and overall with TP, FP, FN, precision, recall, f1.
 
     One-to-one matching at IoU >= `iou_threshold` per subject, video and kind; counts pooled over everything (`by` None), or for each "subject" or
     "video". Raises MespotError for a table that breaks a convention."""
     return pool(count(predictions, annotations, iou_threshold), by)
 
-# %% ../../nbs/measure/intervals.ipynb #ac2f9015
-def durations(annotations):
+# %% ../../nbs/measure/intervals.ipynb #02f0e094
+def durations(annotations: pd.DataFrame) -> pd.Series:
     "Seconds that each annotated expression lasts, (offset - onset + 1) / fps: a float Series with the table's index (thesis Table 5.3)."
     df = check_annotations(annotations)
     return ((df.offset - df.onset + 1) / df.fps).rename("duration")
 
-# %% ../../nbs/measure/intervals.ipynb #201f2467
-def k_of_mean(seconds, fps):
+# %% ../../nbs/measure/intervals.ipynb #cdc003c8
+def k_of_mean(seconds: float, fps: float) -> int:
     "Frames from onset to the middle, (N - 1)/2, of an expression of N = `seconds` x `fps` frames rounded up to an odd number; at least 1 (thesis 5.4.3)."
     return max(1, ceil((round(seconds * fps, 6) - 1) / 2))
 
-# %% ../../nbs/measure/intervals.ipynb #70cacbd2
-def k_frame(annotations, kind, fps=None):
+# %% ../../nbs/measure/intervals.ipynb #d5e2b36c
+def k_frame(annotations: pd.DataFrame, kind: str, fps: float | None = None) -> int:
     """The skip k, in frames, for expressions of `kind`: the middle of one of mean duration (see `k_of_mean`; thesis Table 5.5).
 
     `fps` is the frame rate to give k in; by default that of the table, which must then be a single one. Use training subjects only.
@@ -244,8 +245,8 @@ def k_frame(annotations, kind, fps=None):
         raise MespotError(f"the annotations have frame rates {sorted(df.fps.unique().tolist())}; say at which fps to give k")
     return k_of_mean(durations(df).mean(), df.fps.iloc[0] if fps is None else fps)
 
-# %% ../../nbs/measure/intervals.ipynb #ad33e44f
-def move_to_neutral(annotations, videos, by="subject"):
+# %% ../../nbs/measure/intervals.ipynb #02001dc2
+def move_to_neutral(annotations: pd.DataFrame, videos: pd.DataFrame, by: str | None = "subject") -> pd.DataFrame:
     """Frames with an expression over frames without, for each "subject" or "video", or over everything (`by` None): moving, neutral, ratio.
 
     All rows of `videos` count, annotated or not. `ratio` is inf where no frame is neutral (thesis 4.2.1, Fig. 4.6). Raises MespotError, naming

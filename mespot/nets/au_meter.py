@@ -6,19 +6,20 @@
 __all__ = ['SIDE', 'AUMeterConfig', 'AUMeter', 'normalised', 'neutral_view', 'meter_input', 'give_back', 'measure_frames',
            'load_meter']
 
-# %% ../../nbs/nets/au_meter.ipynb #1b109aef
+# %% ../../nbs/nets/au_meter.ipynb #a6d61e31
 import json, mmap
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, torch
 import torch.nn as nn
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from ..core import MespotError
 from .spotter import Block, fold_batch_norm
 from ..signal.lcn import lcn_torch
 
-# %% ../../nbs/nets/au_meter.ipynb #359ea7a0
+# %% ../../nbs/nets/au_meter.ipynb #96dd0bed
 SIDE = 112
 
 @dataclass(frozen=True)
@@ -37,37 +38,37 @@ class AUMeterConfig:
 
 class AUMeter(nn.Module):
     "The AU meter: x (B, 2, 112, 112), a normalised view and its difference from the neutral one, -> intensities (B, len(aus)) on the scale 0–5, not clipped."
-    def __init__(self, config=AUMeterConfig()):
+    def __init__(self, config: AUMeterConfig = AUMeterConfig()) -> None:
         super().__init__()
         self.config, widths, side = config, (2, *config.channels), -(-SIDE//2**len(config.channels))
         self.blocks = nn.Sequential(*(Block(widths[i], widths[i + 1], k, 2, False, config) for i, k in enumerate(config.kernels)))
         self.head = nn.Linear(widths[-1]*side**2, len(config.aus))
 
-    def forward(self, x): return self.head(self.blocks(x).flatten(1))           # (B, 2, 112, 112) -> (B, C, 7, 7) -> (B, len(aus))
+    def forward(self, x: torch.Tensor) -> torch.Tensor: return self.head(self.blocks(x).flatten(1))  # (B, 2, 112, 112) -> (B, C, 7, 7) -> (B, len(aus))
 
-# %% ../../nbs/nets/au_meter.ipynb #b8085f84
-def normalised(frames):
+# %% ../../nbs/nets/au_meter.ipynb #269f46e6
+def normalised(frames: np.ndarray) -> torch.Tensor:
     "Views (n, 112, 112) uint8, as an array, local contrast normalised: a tensor (n, 112, 112) float32."
     return lcn_torch(torch.from_numpy(np.ascontiguousarray(frames)).float().div_(255))
 
-def neutral_view(frames, ok=None, sample=64):
+def neutral_view(frames: np.ndarray, ok: np.ndarray | None = None, sample: int = 64) -> torch.Tensor:
     "The median (112, 112) of `sample` normalised views spread evenly over those of `frames` (n, 112, 112) uint8 that are `ok`: the person at rest, if most of the video is."
     rows = np.arange(len(frames)) if ok is None else np.flatnonzero(ok)
     return normalised(frames[rows[np.unique(np.linspace(0, len(rows) - 1, sample).round().astype(int))]]).quantile(.5, dim=0)
 
-def meter_input(frames, neutral):
+def meter_input(frames: np.ndarray, neutral: torch.Tensor) -> torch.Tensor:
     "What the network sees of views (n, 112, 112) uint8 of people whose neutral views are `neutral` (112, 112) or (n, 112, 112): a tensor (n, 2, 112, 112)."
     g = normalised(frames)
     return torch.stack([g, g - neutral], 1).contiguous(memory_format=torch.channels_last)
 
-# %% ../../nbs/nets/au_meter.ipynb #4a89d751
-def give_back(frames):
+# %% ../../nbs/nets/au_meter.ipynb #a6ccd52f
+def give_back(frames: np.ndarray) -> None:
     "Drop the pages of a read-only memory map from memory; they are read again if need be. Other arrays are left alone."
     if isinstance(frames, np.memmap) and frames.mode == "r" and hasattr(mmap, "MADV_DONTNEED"): frames._mmap.madvise(mmap.MADV_DONTNEED)
 
-# %% ../../nbs/nets/au_meter.ipynb #dc048fc4
+# %% ../../nbs/nets/au_meter.ipynb #0329b0be
 @torch.inference_mode()
-def measure_frames(model, frames, ok=None, batch=8, rest=None):
+def measure_frames(model: AUMeter, frames: np.ndarray, ok: ArrayLike | None = None, batch: int = 8, rest: ArrayLike | None = None) -> np.ndarray:
     """Intensities (n, len(aus)) float32, 0–5, of every action unit in the order of `model.config.aus`; NaN where `ok` (n,) bool says that there is no face.
 
     `frames` (n, 112, 112) uint8: the aligned views of one person, an array or a memory map. `rest` (n,) bool: frames that are known to show the person at rest; by default the median of
@@ -89,8 +90,8 @@ def measure_frames(model, frames, ok=None, batch=8, rest=None):
         if i % 256 == 255: give_back(frames)
     return out
 
-# %% ../../nbs/nets/au_meter.ipynb #fe99000e
-def load_meter(path):
+# %% ../../nbs/nets/au_meter.ipynb #cf26732b
+def load_meter(path: str | Path) -> tuple[AUMeter, dict]:
     "The (AU meter, card) that `save_weights` wrote; the network in eval mode. MespotError if a file is missing, damaged or does not fit its card."
     path = Path(path).with_suffix(".safetensors")
     try:

@@ -6,19 +6,21 @@
 __all__ = ['REGIONS', 'act_out', 'grad_cam', 'explain_event', 'plot_heat', 'region_means', 'shuffle_weights', 'guided_backprop',
            'guided_layers', 'plot_layers']
 
-# %% ../../nbs/nets/explain.ipynb #68cc33db
+# %% ../../nbs/nets/explain.ipynb #dbcbbefc
 import copy, warnings
+from collections.abc import Collection, Mapping, Sequence
 import numpy as np, torch
 import matplotlib.pyplot as plt
+from numpy.typing import ArrayLike
 from ..core import MespotError
-from ..data.phantom import profile, render_view
+from ..data.phantom import Phantom, profile, render_view
 from ..data.phantom_face import ACTION_UNITS, VIEW
 from ..measure.intervals import KINDS
-from .spotter import frame_quads, skip_frames
+from .spotter import Spotter, frame_quads, skip_frames
 from ..signal.lcn import lcn_torch
 
-# %% ../../nbs/nets/explain.ipynb #ddb6532a
-def act_out(ph, video, aus, seconds=1.5, intensity=3.5):
+# %% ../../nbs/nets/explain.ipynb #a9fa44c2
+def act_out(ph: Phantom, video: str, aus: Collection[int], seconds: float = 1.5, intensity: float = 3.5) -> tuple[np.ndarray, int, int]:
     """A person of the phantom `ph` who moves the action units `aus` once, and nothing else: frames (n, 112, 112) uint8, onset, offset.
 
     The movement lasts `seconds` and reaches `intensity` (0–5) on both sides; with .6 seconds of rest before and after. MespotError for an action unit the phantom lacks."""
@@ -45,7 +47,7 @@ def _prepared(model, x, kind):
     if x.ndim != 4 or x.shape[1] != 4: raise MespotError(f"the input of a spotting network is (B, 4, H, W), four prepared frames a sample, not {tuple(x.shape)}")
     return copy.deepcopy(model).eval(), x, kinds.index(kind)
 
-# %% ../../nbs/nets/explain.ipynb #72ae963b
+# %% ../../nbs/nets/explain.ipynb #c3d45533
 def _stretched(maps, config, layer, size):
     "Maps (..., h, w) of block `layer` drawn out to `size` (H, W), linear between cells; each cell at the pixel its kernels are centred on."
     step, shift = 1, 0.
@@ -55,7 +57,7 @@ def _stretched(maps, config, layer, size):
         return (1 - (at[:, None] - torch.arange(cells, device=maps.device)).abs()).clamp_min(0)
     return weights(size[0], maps.shape[-2]) @ maps @ weights(size[1], maps.shape[-1]).T
 
-def grad_cam(model, x, kind, layer=-1):
+def grad_cam(model: Spotter, x: np.ndarray | torch.Tensor, kind: str | int, layer: int = -1) -> np.ndarray:
     """Grad-CAM heat (B, 2, H, W) float32, 0 or more, one map for each stream (micro, macro), for the logit of `kind`.
 
     `x` (B, 4, H, W): prepared frames, as the model takes them; `kind`: "micro" or "macro" ("movement" of a network with one output), or the number of the output;
@@ -66,8 +68,9 @@ def grad_cam(model, x, kind, layer=-1):
     heat = _captum().LayerGradCam(net, net.blocks[layer]).attribute(x, k, relu_attributions=True)          # (2B, 1, h, w)
     return _stretched(heat.detach().reshape(len(x), 2, *heat.shape[2:]), net.config, layer, x.shape[2:]).cpu().numpy()
 
-# %% ../../nbs/nets/explain.ipynb #90022bdf
-def explain_event(model, frames, fps, skips, t, kind, layer=-1, ok=None):
+# %% ../../nbs/nets/explain.ipynb #72cdc94c
+def explain_event(model: Spotter, frames: np.ndarray, fps: float, skips: tuple[float, float], t: ArrayLike, kind: str | int, layer: int = -1,
+                  ok: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Grad-CAM heat (m, 2, H, W) float32 of the moments `t` of a video, and the four frames of each, (m, 4, H, W) uint8: micro pair, macro pair.
 
     `frames` (n, H, W) uint8, `fps`, `skips` (micro, macro) in seconds and `ok` (n,) bool as in `predict_video`; `t`: a frame number or (m,) of them, such as
@@ -80,8 +83,8 @@ def explain_event(model, frames, fps, skips, t, kind, layer=-1, ok=None):
     x = torch.from_numpy(four).float().div_(255)
     return grad_cam(model, lcn_torch(x) if model.config.lcn else x, kind, layer), four
 
-# %% ../../nbs/nets/explain.ipynb #b5358ae0
-def plot_heat(frames, heat, title="", axes=None):
+# %% ../../nbs/nets/explain.ipynb #64638352
+def plot_heat(frames: np.ndarray, heat: np.ndarray, title: str = "", axes: np.ndarray | Sequence[plt.Axes] | None = None) -> plt.Figure:
     """The second frame of each pair under the heat of its stream, and the macro one under the sum: three panels, opaque where hottest. Returns the figure.
 
     `frames` (4, H, W) uint8 and `heat` (2, H, W), as `explain_event` gives them for a moment; `axes`: three to draw in."""
@@ -96,11 +99,11 @@ def plot_heat(frames, heat, title="", axes=None):
     if title: fig.suptitle(title, fontsize=10.5)
     return fig
 
-# %% ../../nbs/nets/explain.ipynb #335cbe1e
+# %% ../../nbs/nets/explain.ipynb #41091f00
 REGIONS = {"brows": (14, 6, 98, 25), "eyes": (16, 25, 96, 40), "nose": (44, 40, 68, 67), "left cheek": (14, 40, 44, 67), "right cheek": (68, 40, 98, 67),
            "mouth": (30, 67, 82, 93), "chin": (34, 93, 78, 111)}    # x0, y0, x1, y1 in pixels of the view, x1 and y1 outside; left and right of the picture
 
-def region_means(heat, regions=REGIONS):
+def region_means(heat: ArrayLike, regions: Mapping[str, tuple[int, int, int, int]] = REGIONS) -> dict[str, np.ndarray]:
     """Mean heat in each region, relative to the mean over the view: dict name -> array of `heat`'s leading shape; 1 is what heat all over the view would give.
 
     `heat` (..., H, W), 0 or more, of the aligned view or of the same view at another size; NaN where there is no heat at all."""
@@ -110,15 +113,15 @@ def region_means(heat, regions=REGIONS):
     box = lambda x0, y0, x1, y1: heat[..., round(y0*H/VIEW):round(y1*H/VIEW), round(x0*W/VIEW):round(x1*W/VIEW)].mean((-2, -1))
     with np.errstate(invalid="ignore"): return {name: box(*b)/whole for name, b in regions.items()}
 
-# %% ../../nbs/nets/explain.ipynb #96a15d4c
-def shuffle_weights(model, seed=0):
+# %% ../../nbs/nets/explain.ipynb #ba84d046
+def shuffle_weights(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     "A copy of the model with the values of each parameter in random order: the same numbers, without what was learned from their places."
     generator, model = torch.Generator().manual_seed(seed), copy.deepcopy(model)
     with torch.no_grad():
         for p in model.parameters(): p.copy_(p.flatten()[torch.randperm(p.numel(), generator=generator).to(p.device)].view_as(p))
     return model
 
-# %% ../../nbs/nets/explain.ipynb #d2aa5035
+# %% ../../nbs/nets/explain.ipynb #0c71e35a
 def _guided(model, x, kind):
     "Guided gradient (B, 4, H, W) of the logit of `kind`, and of each block the activations and the gradient that arrives there, both (2B, C, h, w)."
     (net, x, k), activations, gradients = _prepared(model, x, kind), [], []
@@ -129,19 +132,19 @@ def _guided(model, x, kind):
         g = _captum().GuidedBackprop(net).attribute(x, k)
     return g.detach(), activations, gradients[::-1]                                    # backwards they came last block first
 
-def guided_backprop(model, x, kind):
+def guided_backprop(model: Spotter, x: np.ndarray | torch.Tensor, kind: str | int) -> np.ndarray:
     "Guided backpropagation: gradient (B, 4, H, W) float32 of the logit of `kind` with respect to the prepared frames `x` (B, 4, H, W). Errors as `grad_cam` (thesis Figure B.3)."
     return _guided(model, x, kind)[0].cpu().numpy()
 
-def guided_layers(model, x, kind):
+def guided_layers(model: Spotter, x: np.ndarray | torch.Tensor, kind: str | int) -> list[np.ndarray]:
     """Guided backpropagation at every block: list of (B, 2, h, w) float32, 0 or more, one map for each stream, at the resolution of the block.
 
     A map is the sum over channels of activation times the positive part of the guided gradient of the logit of `kind` (thesis Figure B.3)."""
     _, activations, gradients = _guided(model, x, kind)
     return [(a*g.clamp_min(0)).sum(1).reshape(len(x), 2, *a.shape[2:]).cpu().numpy() for a, g in zip(activations, gradients)]
 
-# %% ../../nbs/nets/explain.ipynb #cf41404e
-def plot_layers(frames, maps, title=""):
+# %% ../../nbs/nets/explain.ipynb #08de46eb
+def plot_layers(frames: np.ndarray, maps: Sequence[np.ndarray], title: str = "") -> plt.Figure:
     """Guided backpropagation through the blocks: a row for each stream, first the frame, then a map for each block. Returns the figure.
 
     `frames` (4, H, W) uint8; `maps`: the maps (2, h, w) of one sample, as `guided_layers` gives them. Each block has its own scale, the same for both streams."""

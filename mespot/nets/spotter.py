@@ -7,13 +7,16 @@ __all__ = ['PAIRS', 'LOSSES', 'SpotterConfig', 'deep_config', 'end_to_end_config
            'weighted_loss', 'skip_frames', 'frame_quads', 'predict_naive', 'fold_batch_norm', 'predict_video',
            'save_weights', 'load_weights']
 
-# %% ../../nbs/nets/spotter.ipynb #10a96a36
+# %% ../../nbs/nets/spotter.ipynb #e1bf4d83
 import copy, json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 import numpy as np, torch
 import torch.nn as nn
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -51,25 +54,25 @@ class SpotterConfig:
             if getattr(self, name) not in known: raise MespotError(f"{name} {getattr(self, name)!r} is unknown; use {' or '.join(map(repr, known))}")
         if not 0 <= self.dropout < 1: raise MespotError(f"dropout {self.dropout} is not a probability below 1")
 
-# %% ../../nbs/nets/spotter.ipynb #d3137019
-def deep_config(depth=3, width=16, **options):
+# %% ../../nbs/nets/spotter.ipynb #b8636331
+def deep_config(depth: int = 3, width: int = 16, **options) -> SpotterConfig:
     "A `SpotterConfig` of `depth` blocks, `width` filters in the first; `options` as there. MespotError below 3."
     if depth < 3: raise MespotError(f"a network of {depth} blocks: it needs at least 3, one for each halving of the picture")
     more = (depth - 3)//2, depth - 3 - (depth - 3)//2                      # behind the second and behind the third block
     repeat = lambda first, second, third, further: (first, second, *[further[0]]*more[0], third, *[further[1]]*more[1])
     return SpotterConfig(**dict(channels=repeat(width, 2*width, 4*width, (2*width, 4*width)), kernels=repeat(5, 3, 3, (3, 3)), strides=repeat(2, 2, 2, (1, 1))) | options)
 
-# %% ../../nbs/nets/spotter.ipynb #5c01603f
-def end_to_end_config(blocks=3, **options):
+# %% ../../nbs/nets/spotter.ipynb #0cb9f32c
+def end_to_end_config(blocks: int = 3, **options) -> SpotterConfig:
     "The `SpotterConfig` of Appendix B: blocks of two regular convolutions and a max-pooling; 3 blocks, or 6 if the lists of Figure B.1 are meant by block."
     if blocks not in (3, 6): raise MespotError(f"the network of Appendix B has 3 or 6 blocks, not {blocks}")
     twice = lambda values: tuple(v for v in values for _ in range(blocks//3))
     return SpotterConfig(**dict(channels=twice((2, 2, 4, 4, 8, 8)), kernels=twice((11, 9, 7, 5, 3, 3)), strides=(1, 2)*blocks, halve="maxpool", separable=False) | options)
 
-# %% ../../nbs/nets/spotter.ipynb #b97a27ba
+# %% ../../nbs/nets/spotter.ipynb #cb9c39c0
 class Block(nn.Module):
     "Dropout of incoming channels, convolution (full or depthwise separable), batch normalisation, ReLU: (N, c_in, H, W) -> (N, c_out, ⌈H/stride⌉, ⌈W/stride⌉)."
-    def __init__(self, c_in, c_out, kernel, stride, separable, config, dropout=0.):
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, separable: bool, config: Any, dropout: float = 0.) -> None:
         super().__init__()
         pooled = config.halve == "maxpool" and stride > 1
         space, bias = dict(kernel_size=kernel, stride=1 if pooled else stride, padding=kernel//2), not config.batch_norm
@@ -80,26 +83,26 @@ class Block(nn.Module):
         self.act = nn.ReLU(inplace=True)
         self.pool = nn.MaxPool2d(stride, ceil_mode=True) if pooled else nn.Identity()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         *depthwise, mix = self.conv
         for conv in depthwise: x = conv(x)
         return self.pool(self.act(self.norm(mix(self.drop(x)))))
 
-# %% ../../nbs/nets/spotter.ipynb #dc1c81f5
+# %% ../../nbs/nets/spotter.ipynb #8432879e
 class ResidualDense(nn.Module):
     "Two fully connected layers with one shared weight matrix and a skip connection around both: (N, width) -> (N, width)."
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
 
-    def forward(self, x): return x + self.dense(F.relu(self.dense(x)))
+    def forward(self, x: torch.Tensor) -> torch.Tensor: return x + self.dense(F.relu(self.dense(x)))
 
-# %% ../../nbs/nets/spotter.ipynb #049d365d
+# %% ../../nbs/nets/spotter.ipynb #c7925109
 class Spotter(nn.Module):
     """The two-stream spotting network (thesis 5.4.3, Figure 5.6): x (B, 4, H, W) -> logits (B, 2), micro and macro; (B, 1), movement, if `config.outputs` is 1.
 
     The four frames are the micro pair, then the macro pair, as `frame_quads` orders them, local contrast normalised or plain; 112×112 in the thesis."""
-    def __init__(self, config=SpotterConfig()):
+    def __init__(self, config: SpotterConfig = SpotterConfig()) -> None:
         super().__init__()
         c = self.config = config
         inputs = (2, *c.channels)
@@ -111,15 +114,15 @@ class Spotter(nn.Module):
         if c.difference_start:
             with torch.no_grad(): w = self.blocks[0].conv[0].weight; w[:, 1] = -w[:, 0]
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, _, H, W = x.shape
         x = x.reshape(2*B, 2, H, W).contiguous(memory_format=torch.channels_last)
         x = self.blocks(x).permute(0, 2, 3, 1).flatten(1, 2)           # (2B, H'W', C), a row for each stream; in the order of memory, or the way back is slow
         x = x.mean(1) if self.config.pool == "mean" else x.amax(1)
         return self.head(self.dense(self.drop(x).reshape(B, -1)))      # (B, 2C) -> (B, outputs)
 
-# %% ../../nbs/nets/spotter.ipynb #d66f3407
-def weighted_loss(logits, targets, W=3., M=(.9, .1), absent=1.):
+# %% ../../nbs/nets/spotter.ipynb #e09d653a
+def weighted_loss(logits: torch.Tensor, targets: torch.Tensor, W: float = 3., M: Sequence[float] = (.9, .1), absent: float = 1.) -> torch.Tensor:
     """The weighted cross-entropy of thesis eq. 5.3 (misprint mended), summed over the kinds and averaged over the batch.
 
     `logits`, `targets` (B, C), C = 2 for micro and macro or 1 for movement; `W` weights what is present, `absent` what is not, `M` (C,) the kinds.
@@ -134,13 +137,13 @@ LOSSES = dict(thesis=dict(W=3., M=(.9, .1)),                        # eq. 5.3 an
               movement=dict(W=.75, absent=.25, M=(1.,)),            # eq. 5.1: one class
               unweighted=dict(W=1., M=(1., 1.)))
 
-# %% ../../nbs/nets/spotter.ipynb #d0bc6e25
-def skip_frames(seconds, fps):
+# %% ../../nbs/nets/spotter.ipynb #a8e57681
+def skip_frames(seconds: ArrayLike, fps: float) -> np.ndarray:
     "Skips in seconds (any shape) as whole frames at `fps`, at least 1."
     return np.maximum(1, np.rint(np.asarray(seconds, float)*fps)).astype(int)
 
-# %% ../../nbs/nets/spotter.ipynb #be66e71e
-def frame_quads(t, k, n_frames, pair="centred", ok=None):
+# %% ../../nbs/nets/spotter.ipynb #2c668ad5
+def frame_quads(t: ArrayLike, k: ArrayLike, n_frames: int, pair: str = "centred", ok: ArrayLike | None = None) -> np.ndarray:
     """Indices (m, 4) of the micro pair and the macro pair around the frames `t` (m,), with skips of `k` frames, (2,) or (m, 2).
 
     `pair` is one of PAIRS. Indices are kept inside the video and, if `ok` (n_frames,) bool is given, move towards t to a usable frame
@@ -164,9 +167,10 @@ def _checked(frames, ok):
     if ok.shape != shape[:1]: raise MespotError(f"the mask of usable frames has shape {ok.shape}, but there are {shape[0]} frames")
     return shape[0], ok
 
-# %% ../../nbs/nets/spotter.ipynb #5e471e78
+# %% ../../nbs/nets/spotter.ipynb #41b329dc
 @torch.inference_mode()
-def predict_naive(model, frames, fps, skips, batch=16, ok=None):
+def predict_naive(model: Spotter, frames: np.ndarray, fps: float, skips: tuple[float, float], batch: int = 16,
+                  ok: ArrayLike | None = None) -> np.ndarray:
     "The same as `predict_video` by definition: four frames normalised for every prediction, the network as it was trained. Slow; an oracle."
     n, ok = _checked(frames, ok)
     p, was_training, device = np.full((n, model.config.outputs), np.nan, np.float32), model.training, next(model.parameters()).device
@@ -178,8 +182,8 @@ def predict_naive(model, frames, fps, skips, batch=16, ok=None):
     model.train(was_training)
     return p
 
-# %% ../../nbs/nets/spotter.ipynb #1db6053f
-def fold_batch_norm(model):
+# %% ../../nbs/nets/spotter.ipynb #f3250c38
+def fold_batch_norm(model: nn.Module) -> nn.Module:
     "A copy of a `Spotter` for inference: batch normalisation folded into the convolutions, no dropout; the same outputs as `model.eval()`."
     model = copy.deepcopy(model).eval()
     for b in model.blocks:
@@ -187,9 +191,10 @@ def fold_batch_norm(model):
         b.norm, b.drop = nn.Identity(), nn.Identity()
     return model
 
-# %% ../../nbs/nets/spotter.ipynb #457dd5e3
+# %% ../../nbs/nets/spotter.ipynb #a46bdc47
 @torch.inference_mode()
-def predict_video(model, frames, fps, skips, batch=None, ok=None):
+def predict_video(model: Spotter, frames: np.ndarray, fps: float, skips: tuple[float, float], batch: int | None = None,
+                  ok: ArrayLike | None = None) -> np.ndarray:
     """Probabilities (n, 2) float32 that a micro- and that a macro-expression is under way, for every frame of a video; (n, 1) from a movement network.
 
     `frames` (n, H, W) uint8, an array or a memory map; `skips` (micro, macro) in seconds; `batch` predictions at once (8, or 256 on a GPU);
@@ -213,16 +218,16 @@ def predict_video(model, frames, fps, skips, batch=None, ok=None):
         p[t] = net(four.view(len(t), 4, *ring.shape[1:])).sigmoid().cpu()
     return p
 
-# %% ../../nbs/nets/spotter.ipynb #c52aea6a
-def save_weights(path, model, card):
+# %% ../../nbs/nets/spotter.ipynb #626c72f4
+def save_weights(path: str | Path, model: nn.Module, card: dict) -> None:
     "Write `path` (.safetensors) and a card beside it (.json): the model's config and everything in the dict `card`. Whole files or none."
     path = Path(path).with_suffix(".safetensors")
     with atomic_path(path) as tmp: save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, tmp)
     with atomic_path(path.with_suffix(".json")) as tmp:
         tmp.write_text(json.dumps({"config": asdict(model.config), **card}, indent=1, default=lambda x: x.tolist()) + "\n")
 
-# %% ../../nbs/nets/spotter.ipynb #c0fc174c
-def load_weights(path):
+# %% ../../nbs/nets/spotter.ipynb #75e3df0e
+def load_weights(path: str | Path) -> tuple[Spotter, dict]:
     "The (model, card) that `save_weights` wrote; the model in eval mode. MespotError if a file is missing, damaged or does not fit its card."
     path = Path(path).with_suffix(".safetensors")
     for f in (path, path.with_suffix(".json")):

@@ -9,8 +9,10 @@ __all__ = ['draw_augmentation', 'tone', 'turn', 'augment']
 import math, cv2, numpy as np, torch
 import torch.nn.functional as F
 
-# %% ../../nbs/signal/augment.ipynb #59023d96
-def draw_augmentation(n, generator=None, contrast=(.5, 1.5), gamma=(.5, 1.5), gain=(.5, 1.5), rotation=10., flip=.5):
+# %% ../../nbs/signal/augment.ipynb #b1e858e2
+def draw_augmentation(n: int, generator: torch.Generator | None = None, contrast: tuple[float, float] = (.5, 1.5),
+                      gamma: tuple[float, float] = (.5, 1.5), gain: tuple[float, float] = (.5, 1.5), rotation: float = 10.,
+                      flip: float = .5) -> dict[str, torch.Tensor]:
     """Draw one augmentation for each of `n` samples: a dict of (n,) tensors (thesis Table 5.4; `gain` from the paper, section 3.3).
 
     `contrast`, `gamma`, `gain` are (lowest, highest) of uniform draws, `rotation` the largest angle in degrees either way,
@@ -20,14 +22,14 @@ def draw_augmentation(n, generator=None, contrast=(.5, 1.5), gamma=(.5, 1.5), ga
     return dict(contrast=scale(u[0], *contrast), gamma=scale(u[1], *gamma), gain=scale(u[2], *gain),
                 degrees=scale(u[3], -rotation, rotation), flip=u[4] < flip)
 
-# %% ../../nbs/signal/augment.ipynb #40bc5e46
+# %% ../../nbs/signal/augment.ipynb #3fb2f8c4
 def _tone(x, mean, contrast, gamma, gain):
     "`tone` of `x` (B, F, H, W), float, about `mean` (B,)."
     mean, contrast, gamma, gain = (p.view(-1, 1, 1, 1) for p in (mean, contrast, gamma, gain))
     y = torch.lerp(mean.expand(len(x), 1, 1, 1), x, contrast).clamp_(min=1e-6)     # (B, F, H, W)
     return y.log2_().mul_(gamma).exp2_().mul_(gain)                                # four times as fast as pow
 
-def tone(x, contrast, gamma, gain):
+def tone(x: torch.Tensor, contrast: torch.Tensor, gamma: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
     """Contrast about the sample's mean, then `gain * x**gamma`, alike for the frames of a sample: float32, not clipped above.
 
     `x` (B, F, H, W), float in [0, 1] or uint8; the others (B,)."""
@@ -39,8 +41,8 @@ def tone(x, contrast, gamma, gain):
     for y, u, table in zip(out, x.numpy(), tables): cv2.LUT(u.reshape(-1, u.shape[-1]), table, dst=y.reshape(-1, u.shape[-1]))
     return torch.from_numpy(out)
 
-# %% ../../nbs/signal/augment.ipynb #cb5b784b
-def turn(x, degrees, flip):
+# %% ../../nbs/signal/augment.ipynb #934ee14e
+def turn(x: torch.Tensor, degrees: torch.Tensor, flip: torch.Tensor) -> torch.Tensor:
     """Rotate about the centre (positive = clockwise on the screen), then flip left to right where `flip`; alike for the frames of a sample.
 
     `x` (B, F, H, W) float or uint8, and so is the result; `degrees` (B,); `flip` (B,) bool. Bilinear, mirrored at the border. Without any rotation nothing is resampled."""
@@ -66,8 +68,8 @@ def _warp(x, c, s, side):
             cv2.split(turned, list(o[k:k + 4]))
     return out
 
-# %% ../../nbs/signal/augment.ipynb #dc805d9c
-def augment(x, generator=None, **ranges):
+# %% ../../nbs/signal/augment.ipynb #42c69869
+def augment(x: torch.Tensor, generator: torch.Generator | None = None, **ranges: float | tuple[float, float]) -> torch.Tensor:
     """Change each sample at random, its frames alike: contrast, gamma, gain, rotation, flip (thesis Table 5.4; paper section 3.3).
 
     `x` (B, F, H, W), uint8 or float in [0, 1], on any device; `generator` a CPU generator; `ranges` as in `draw_augmentation`.

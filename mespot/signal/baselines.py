@@ -6,17 +6,19 @@
 __all__ = ['MDMD_SKIPS', 'usable_towards', 'maximal_difference', 'strongest_third', 'relative_difference', 'mdmd_scores',
            'difference_scores', 'unit_range', 'to_unit']
 
-# %% ../../nbs/signal/baselines.ipynb #0e2f172d
+# %% ../../nbs/signal/baselines.ipynb #a9719e06
+from collections.abc import Iterable
 from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..core import MespotError
 from .lcn import lcn
 
-# %% ../../nbs/signal/baselines.ipynb #a89478ee
-def usable_towards(t, offset, ok):
+# %% ../../nbs/signal/baselines.ipynb #19a15ced
+def usable_towards(t: ArrayLike, offset: ArrayLike, ok: np.ndarray) -> np.ndarray:
     "Indices `t` + `offset` (ints that broadcast), kept within the video and moved towards `t` to the nearest frame that is `ok` (n,) bool. Each t must be ok itself."
     n, i = len(ok), np.arange(len(ok))
     last = np.maximum.accumulate(np.where(ok, i, 0))                         # the usable frame at or before i
@@ -40,8 +42,8 @@ def _in_between(moments, values, n):
     "`values` at the frames `moments`, linearly interpolated to all `n` frames; NaN if there is none."
     return np.interp(np.arange(n), moments, values) if len(moments) else np.full(n, np.nan)
 
-# %% ../../nbs/signal/baselines.ipynb #69929658
-def maximal_difference(hc, ht, blocks=6):
+# %% ../../nbs/signal/baselines.ipynb #2c70d92d
+def maximal_difference(hc: np.ndarray, ht: np.ndarray, blocks: int = 6) -> np.ndarray:
     "Maximal difference d_j of each block, (blocks, blocks) in pixels, from the flows head to current and head to tail, (H, W, 2) each. Edges that fill no block are left out evenly."
     h, w = (s//blocks for s in hc.shape[:2])
     top, left = ((s - blocks*b)//2 for s, b in zip(hc.shape, (h, w)))
@@ -53,20 +55,21 @@ def maximal_difference(hc, ht, blocks=6):
     ranked = -np.sort(np.where(main, -difference, np.inf), 1)
     return (np.cumsum(ranked, 1)[np.arange(len(third)), third - 1]/third).reshape(blocks, blocks)
 
-def strongest_third(d):
+def strongest_third(d: ArrayLike) -> float:
     "Mean over the third of the blocks in which the maximal difference `d` (any shape) is largest."
     return np.sort(d, axis=None)[-max(1, round(np.size(d)/3)):].mean()
 
-# %% ../../nbs/signal/baselines.ipynb #69ce5049
-def relative_difference(d, k, ok):
+# %% ../../nbs/signal/baselines.ipynb #a95ed40c
+def relative_difference(d: np.ndarray, k: int, ok: np.ndarray) -> np.ndarray:
     "r (n,), at least 0, of the frames' d (n,): d less its mean over the two frames k - 1 before and after; `ok` (n,) bool. Means nothing where not ok."
     t = np.arange(len(d))
     return np.maximum(d - (d[usable_towards(t, 1 - k, ok)] + d[usable_towards(t, k - 1, ok)])/2, 0)
 
-# %% ../../nbs/signal/baselines.ipynb #ab7e58d9
+# %% ../../nbs/signal/baselines.ipynb #c5424e15
 MDMD_SKIPS = (.4, 1.3)    # seconds, micro and macro: k of MEGC 2020
 
-def mdmd_scores(frames, fps, skips=MDMD_SKIPS, ok=None, blocks=6, rate=30.):
+def mdmd_scores(frames: np.ndarray, fps: float, skips: tuple[float, float] = MDMD_SKIPS, ok: np.ndarray | None = None, blocks: int = 6,
+                rate: float = 30.) -> np.ndarray:
     """MDMD's relative difference r of every frame, (n, 2) float32 in pixels, micro and macro; NaN where not `ok`.
 
     `frames` (n, H, W) uint8 aligned faces; `skips` (micro, macro), seconds from the middle to head and tail; `ok` (n,) bool, False where there is no face:
@@ -83,8 +86,8 @@ def mdmd_scores(frames, fps, skips=MDMD_SKIPS, ok=None, blocks=6, rate=30.):
         out[ok, column] = relative_difference(_in_between(moments, d, len(ok)), k, ok)[ok]
     return out
 
-# %% ../../nbs/signal/baselines.ipynb #cf0f84fb
-def difference_scores(frames, fps, skips, ok=None, rate=30.):
+# %% ../../nbs/signal/baselines.ipynb #d6093816
+def difference_scores(frames: np.ndarray, fps: float, skips: tuple[float, float], ok: np.ndarray | None = None, rate: float = 30.) -> np.ndarray:
     """Mean absolute difference of the locally normalised frames t - k//2 and t - k//2 + k around every frame t, (n, 2) float32, micro and macro; NaN where not `ok`.
 
     `skips` (micro, macro): seconds between the two. Other arguments and errors as in `mdmd_scores`."""
@@ -95,14 +98,14 @@ def difference_scores(frames, fps, skips, ok=None, rate=30.):
     scores = np.stack([_in_between(moments, x, len(ok)) for x in d.T], 1)/np.prod(frames.shape[1:])
     return np.where(ok[:, None], scores, np.nan).astype(np.float32)
 
-# %% ../../nbs/signal/baselines.ipynb #11ef7498
-def unit_range(scores, percentiles=(5, 99)):
+# %% ../../nbs/signal/baselines.ipynb #fcef3968
+def unit_range(scores: Iterable[np.ndarray], percentiles: tuple[float, float] = (5, 99)) -> np.ndarray:
     "Two `percentiles` of the pooled raw scores (low, high), each (2,), micro and macro. `scores`: the (n, 2) arrays of the validation videos; NaN is left out. MespotError if there are none."
     pooled = np.concatenate(list(scores) or [np.empty((0, 2))])
     if not np.isfinite(pooled).any(0).all(): raise MespotError("there is no validation frame with a score; give scores of at least one video with a face")
     return np.nanpercentile(pooled, percentiles, axis=0)
 
-def to_unit(scores, low, high):
+def to_unit(scores: np.ndarray, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     "Raw scores (n, 2) on the line that takes `low` to 0 and `high` to 1 (numbers or (2,) arrays), cut off there; NaN stays NaN. MespotError unless low < high."
     low, high = np.asarray(low, float), np.asarray(high, float)
     if not (low < high).all(): raise MespotError(f"scores from {low} to {high} have no range; low must be below high for both kinds (are the validation videos still?)")

@@ -6,15 +6,16 @@
 __all__ = ['normalise', 'psd_cutoff', 'butterworth', 'savitzky_golay', 'youden_threshold', 'to_intervals', 'limit_durations',
            'merge_near']
 
-# %% ../../nbs/signal/filters.ipynb #98bc1706
+# %% ../../nbs/signal/filters.ipynb #de64dd5f
 from math import ceil
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import signal
 
 from ..core import MespotError
 
-# %% ../../nbs/signal/filters.ipynb #bf8ab8c8
+# %% ../../nbs/signal/filters.ipynb #d4fcf047
 def _signal(x):
     "`x` as a float64 array (n,) of numbers and NaN; MespotError for anything else."
     x = np.asarray(x, float)
@@ -22,14 +23,14 @@ def _signal(x):
     if (at := np.flatnonzero(np.isinf(x))).size: raise MespotError(f"the signal is infinite at frame {at[0]}; frames without a value are NaN")
     return x
 
-def normalise(x):
+def normalise(x: ArrayLike) -> np.ndarray:
     "Signal (n,) scaled so that its smallest value is 0 and its largest 1; NaN is ignored and stays; a flat signal becomes 0."
     x = _signal(x)
     if np.isnan(x).all(): return x.copy()
     low, high = np.nanmin(x), np.nanmax(x)
     return (x - low) / (high - low if high > low else 1)
 
-# %% ../../nbs/signal/filters.ipynb #a9974133
+# %% ../../nbs/signal/filters.ipynb #02c5d830
 def _bridged(x):
     "The signal with NaN replaced by linear interpolation (the nearest value at the ends), and where that was: (n,), (n,) bool."
     x = _signal(x)
@@ -38,7 +39,7 @@ def _bridged(x):
     frames = np.arange(len(x))
     return np.interp(frames, frames[~missing], x[~missing]), missing
 
-def psd_cutoff(x, fps, power=0.95, bounds=(1.0, 8.0), window=10.0):
+def psd_cutoff(x: ArrayLike, fps: float, power: float = 0.95, bounds: tuple[float, float] = (1.0, 8.0), window: float = 10.0) -> float:
     """Cut-off in Hz for smoothing the signal `x` (n,): the lowest frequency below which the part `power` of its variation lies.
 
     Welch's PSD in windows of `window` seconds (or the whole of a shorter signal), mean removed, NaN bridged. The result is kept within `bounds` Hz and
@@ -55,8 +56,8 @@ def psd_cutoff(x, fps, power=0.95, bounds=(1.0, 8.0), window=10.0):
         cutoff = f[min(np.searchsorted(share, power), len(f) - 1)]
     return float(min(np.clip(cutoff, *bounds), highest))
 
-# %% ../../nbs/signal/filters.ipynb #1f87841b
-def butterworth(x, fps, cutoff=None, order=2):
+# %% ../../nbs/signal/filters.ipynb #834a35d2
+def butterworth(x: ArrayLike, fps: float, cutoff: float | None = None, order: int = 2) -> np.ndarray:
     """The signal `x` (n,) smoothed by a Butterworth low-pass of `order`, run forwards and backwards (no delay; gain 1/2 at `cutoff` Hz).
 
     `cutoff` None takes it from the PSD (`psd_cutoff`). Any length; NaN is bridged linearly and put back; may overshoot the range of `x` a little
@@ -71,8 +72,8 @@ def butterworth(x, fps, cutoff=None, order=2):
         x = signal.sosfiltfilt(sos, np.pad(x, beyond, mode="reflect"), padtype=None)[beyond:-beyond]  # (n,)
     return np.where(missing, np.nan, x)
 
-# %% ../../nbs/signal/filters.ipynb #e155955e
-def savitzky_golay(x, window, order):
+# %% ../../nbs/signal/filters.ipynb #7077437a
+def savitzky_golay(x: ArrayLike, window: int, order: int) -> np.ndarray:
     """The signal `x` (n,) smoothed by polynomials of degree `order` over an odd `window` of frames, larger than `order` (thesis 3.5.6).
 
     NaN is bridged linearly and put back. A signal shorter than the window is fitted over the largest odd window that it has. Raises MespotError for
@@ -85,8 +86,8 @@ def savitzky_golay(x, window, order):
         x = signal.savgol_filter(x, window, min(int(order), window - 1))
     return np.where(missing, np.nan, x)
 
-# %% ../../nbs/signal/filters.ipynb #2d6ac77a
-def youden_threshold(labels, scores):
+# %% ../../nbs/signal/filters.ipynb #c1c1ac67
+def youden_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     """The threshold t for which "score >= t" has the largest true-positive rate minus false-positive rate; the highest of equals (thesis 3.5.4, 5.4.5).
 
     `labels` (n,) 0 or 1, `scores` (n,); frames with a NaN score are left out. inf if no threshold is better than chance. Raises MespotError if the
@@ -105,15 +106,15 @@ def youden_threshold(labels, scores):
     best = J.argmax()
     return float(s[last[best]]) if J[best] > 0 else np.inf
 
-# %% ../../nbs/signal/filters.ipynb #9a13a487
-def to_intervals(x, threshold):
+# %% ../../nbs/signal/filters.ipynb #cef30097
+def to_intervals(x: ArrayLike, threshold: float) -> np.ndarray:
     "Runs of frames where the signal `x` (n,) is at least `threshold`, as inclusive intervals (k, 2) int64; NaN is below every threshold."
     if np.isnan(threshold): raise MespotError("the threshold is NaN; give a number, or infinity to spot nothing")
     above = np.concatenate([[False], _signal(x) >= threshold, [False]]).astype(np.int8)
     step = np.diff(above)                                             # (n + 1,) +1 at an onset, -1 after an offset
     return np.stack([np.flatnonzero(step > 0), np.flatnonzero(step < 0) - 1], axis=1)
 
-# %% ../../nbs/signal/filters.ipynb #7a095827
+# %% ../../nbs/signal/filters.ipynb #b35df78b
 def _intervals(x):
     "`x` as inclusive intervals (k, 2) int64; MespotError for another shape or an offset before its onset."
     x = np.asarray(x)
@@ -122,13 +123,13 @@ def _intervals(x):
     if (at := np.flatnonzero(x[:, 1] < x[:, 0])).size: raise MespotError(f"interval {at[0]}: offset {x[at[0], 1]} lies before onset {x[at[0], 0]}")
     return x
 
-def limit_durations(intervals, shortest=1, longest=None):
+def limit_durations(intervals: ArrayLike, shortest: float = 1, longest: float | None = None) -> np.ndarray:
     "Those of the inclusive `intervals` (k, 2) that last `shortest` to `longest` frames, both included; `longest` None sets no upper limit."
     intervals = _intervals(intervals)
     length = intervals[:, 1] - intervals[:, 0] + 1
     return intervals[(length >= shortest) & (length <= (np.inf if longest is None else longest))]
 
-def merge_near(intervals, gap):
+def merge_near(intervals: ArrayLike, gap: float) -> np.ndarray:
     "The inclusive `intervals` (k, 2) sorted, and joined where they overlap or at most `gap` frames lie between; 0 joins neighbours."
     intervals = _intervals(intervals)
     if not gap >= 0: raise MespotError(f"gap must be a number of frames from 0 on, not {gap}")

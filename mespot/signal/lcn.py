@@ -5,25 +5,26 @@
 # %% auto #0
 __all__ = ['ROUNDING', 'TINY', 'PIECE', 'gaussian', 'blur_matrix', 'lcn', 'lcn_torch']
 
-# %% ../../nbs/signal/lcn.ipynb #961d6167
+# %% ../../nbs/signal/lcn.ipynb #d31e2c13
 from functools import lru_cache
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from ..core import MespotError
 
-# %% ../../nbs/signal/lcn.ipynb #ec841037
-def gaussian(sigma):
+# %% ../../nbs/signal/lcn.ipynb #a8668276
+def gaussian(sigma: float) -> np.ndarray:
     "Gaussian weights (2r + 1,) float64 that sum to 1, cut off at r = 5 `sigma` pixels."
     if not (np.isfinite(sigma) and sigma > 0): raise MespotError(f"sigma must be a number of pixels above 0, not {sigma}")
     r = max(1, round(5 * sigma))
     w = np.exp(-0.5 * (np.arange(-r, r + 1) / sigma)**2)
     return w / w.sum()
 
-# %% ../../nbs/signal/lcn.ipynb #d06f2156
-def blur_matrix(n, sigma=4):
+# %% ../../nbs/signal/lcn.ipynb #9aca6c4c
+def blur_matrix(n: int, sigma: float = 4) -> np.ndarray:
     "(n, n) float64 matrix whose product with n pixels is their Gaussian blur, reflect-101 beyond both ends."
     w = gaussian(sigma)
     r = len(w) // 2
@@ -41,8 +42,8 @@ def _check_options(shape, divide_by):
     if len(shape) < 2 or 0 in shape[-2:]: raise MespotError(f"LCN takes grey images (..., H, W), not an array of shape {tuple(shape)}")
     if divide_by not in ("deviation", "variance"): raise MespotError(f"divide_by must be 'deviation' or 'variance', not {divide_by!r}")
 
-# %% ../../nbs/signal/lcn.ipynb #899b291e
-def lcn(images, sigma=4, divide_by="deviation", floor=True):
+# %% ../../nbs/signal/lcn.ipynb #75631845
+def lcn(images: ArrayLike, sigma: float = 4, divide_by: str = "deviation", floor: bool = True) -> np.ndarray:
     """Local contrast normalisation of grey `images` (..., H, W) of any real type and scale: float32 of the same shape, 0 where flat.
 
     g = (f - m) / max(s, c): m and s are Gaussian local mean and standard deviation (`sigma` pixels, reflect-101), c the mean of s over
@@ -94,10 +95,10 @@ def _lcn_torch(f, rows, columns, divide_by, floor, out=None):
     if floor: least = torch.maximum(least, s.mean((1, 2), keepdim=True))
     return torch.div(v, torch.maximum(s, least.clamp_min(TINY)), out=out)
 
-# %% ../../nbs/signal/lcn.ipynb #ced71d6f
+# %% ../../nbs/signal/lcn.ipynb #3066484c
 PIECE = 2**17    # pixels that are worked on at a time on a CPU
 
-def lcn_torch(x, sigma=4, divide_by="deviation", floor=True):
+def lcn_torch(x: torch.Tensor, sigma: float = 4, divide_by: str = "deviation", floor: bool = True) -> torch.Tensor:
     """Local contrast normalisation of a grey tensor (..., H, W) on its own device: `lcn`, to within 2e-4 of the largest value.
 
     float32, or float64 for a float64 tensor; integers and half precision are computed in float32, also under autocast. Differentiable.

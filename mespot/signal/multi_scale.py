@@ -12,14 +12,14 @@ from ..core import MespotError
 from .filters import savitzky_golay
 from .postprocess import Decoder
 
-# %% ../../nbs/signal/multi_scale.ipynb #b8ae14dd
-def relative_level(x):
+# %% ../../nbs/signal/multi_scale.ipynb #60cc5592
+def relative_level(x: np.ndarray) -> np.ndarray:
     "Signal (n,) measured so that its mean is 0 and its maximum 1 (Moilanen et al. 2014); NaN is ignored and stays; NaN everywhere if it is flat."
     if np.isnan(x).all(): return x
     mean, high = np.nanmean(x), np.nanmax(x)
     return (x - mean)/(high - mean) if high - mean > 1e-9 else np.full(len(x), np.nan)
 
-# %% ../../nbs/signal/multi_scale.ipynb #0ab02b12
+# %% ../../nbs/signal/multi_scale.ipynb #dca214ba
 @dataclass(frozen=True)
 class MultiScale(Decoder):
     """Settings of the Multi-Scale Filter, pairs for (micro, macro) (thesis 5.4.5, after Zhang et al. 2020); see this notebook for what is from where.
@@ -40,9 +40,9 @@ class MultiScale(Decoder):
         if self.order < 0 or self.order != int(self.order): raise MespotError(f"post-processing: the order is a whole number from 0 on, not {self.order}")
         if self.mode not in ("relative", "absolute"): raise MespotError(f"post-processing: mode '{self.mode}' is unknown; choose relative or absolute")
 
-    def smooth(self, x, fps, k):
+    def smooth(self, x: np.ndarray, fps: float, k: int) -> np.ndarray:
         "Column `x` (n,) of kind number `k` smoothed over the odd number of frames nearest its window (at least order + 1), kept within 0–1."
         frames = 2*round((self.window[k]*fps - 1)/2) + 1
         return savitzky_golay(x, max(frames, self.order + 1 + self.order % 2), self.order).clip(0, 1)
 
-    def level(self, x): return relative_level(x) if self.mode == "relative" else x
+    def level(self, x: np.ndarray) -> np.ndarray: return relative_level(x) if self.mode == "relative" else x

@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['wavelet_smooth', 'at_frame_rate', 'level_at', 'find_peaks', 'intervals_around']
 
-# %% ../../nbs/signal/peaks.ipynb #1b09d6ff
+# %% ../../nbs/signal/peaks.ipynb #d0b9b59f
+from collections.abc import Iterable
 import numpy as np, pywt
+from numpy.typing import ArrayLike
 from scipy import signal
 from ..core import MespotError
 from .filters import _bridged, _signal, merge_near
 
-# %% ../../nbs/signal/peaks.ipynb #f3018216
-def wavelet_smooth(x, wavelet="db2", level=3, spin=True):
+# %% ../../nbs/signal/peaks.ipynb #6fa247d6
+def wavelet_smooth(x: ArrayLike, wavelet: str = "db2", level: int = 3, spin: bool = True) -> np.ndarray:
     """The signal `x` (n,) without the details of the first `level` levels of its decomposition by an orthogonal `wavelet` of PyWavelets (thesis 4.2.1: Daubechies 2, level 3).
 
     `spin`: the mean over the 2^level places at which the decomposition can begin. Level 0 changes nothing. NaN is bridged linearly and put back. A level too deep for the signal is brought down to the deepest it allows. MespotError for an unknown wavelet or a level that is no whole number from 0 on."""
@@ -29,12 +31,12 @@ def wavelet_smooth(x, wavelet="db2", level=3, spin=True):
         x = np.mean([row[k - s:k - s + n] for s, row in enumerate(smooth)], axis=0)
     return np.where(missing, np.nan, x)
 
-def at_frame_rate(frames, fps, of=200.): return max(1, round(frames*fps/of))
+def at_frame_rate(frames: float, fps: float, of: float = 200.) -> int: return max(1, round(frames*fps/of))
 
-def level_at(level, fps, of=200.): return max(0, round(level + np.log2(fps/of)))
+def level_at(level: float, fps: float, of: float = 200.) -> int: return max(0, round(level + np.log2(fps/of)))
 
-# %% ../../nbs/signal/peaks.ipynb #6d76ed50
-def find_peaks(x, neighbours=7, percentile=75, least=.05, rest=None):
+# %% ../../nbs/signal/peaks.ipynb #17605723
+def find_peaks(x: ArrayLike, neighbours: int = 7, percentile: float = 75, least: float = .05, rest: float | None = None) -> np.ndarray:
     """Frames (k,) at which the signal `x` (n,) is higher than at the `neighbours` frames on either side, not below its `percentile`, and at least `least` of its range above its resting level `rest`, by default its median.
 
     A plateau is one point, its middle is given. NaN counts as an end of the signal. MespotError unless neighbours is from 1 on, percentile 0–100 and least 0–1."""
@@ -51,8 +53,8 @@ def find_peaks(x, neighbours=7, percentile=75, least=.05, rest=None):
     first, last = shape["left_edges"], shape["right_edges"]
     return peaks[(x[peaks] >= low) & (x[peaks] > highest[first]) & (x[peaks] > highest[last + k + 1])]
 
-# %% ../../nbs/signal/peaks.ipynb #87835ad0
-def intervals_around(x, peaks, share=.01, rest=None):
+# %% ../../nbs/signal/peaks.ipynb #6655ff48
+def intervals_around(x: ArrayLike, peaks: Iterable[int], share: float = .01, rest: float | None = None) -> np.ndarray:
     """Inclusive intervals (k, 2) int64 around the frames `peaks`: the run of frames in which the signal `x` (n,) lies above its resting level `rest`, by default its median, by more than `share` of what the peak does.
 
     Overlapping and adjoining intervals are joined; NaN ends one. Peaks that are not above that level have none. MespotError unless `share` is from 0 to below 1."""

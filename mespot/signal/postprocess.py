@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['cut', 'Decoder', 'PostProcessing', 'smooth_scores', 'find_intervals']
 
-# %% ../../nbs/signal/postprocess.ipynb #7ddcae50
+# %% ../../nbs/signal/postprocess.ipynb #b43beee3
 from dataclasses import asdict, dataclass
 import numpy as np
+from numpy.typing import ArrayLike
 from ..core import MespotError
 from .filters import butterworth, limit_durations, merge_near, normalise, to_intervals
 
-# %% ../../nbs/signal/postprocess.ipynb #172af548
-def cut(level, fps, threshold, gap=0., shortest=0., longest=np.inf):
+# %% ../../nbs/signal/postprocess.ipynb #cd03fca9
+def cut(level: np.ndarray, fps: float, threshold: float, gap: float = 0., shortest: float = 0., longest: float = np.inf) -> np.ndarray:
     """Intervals (k, 2), inclusive frames, where `level` (n,) is at least `threshold`; NaN is below, and never within an interval.
 
     Intervals up to `gap` seconds apart become one, then those shorter than `shortest` or longer than `longest` seconds are dropped; each is rounded to frames."""
@@ -21,7 +22,7 @@ def cut(level, fps, threshold, gap=0., shortest=0., longest=np.inf):
     spans = np.searchsorted(stretched, merge_near(stretched[spans], frames))
     return limit_durations(spans, np.round(shortest*fps), np.round(longest*fps))
 
-# %% ../../nbs/signal/postprocess.ipynb #0703f39b
+# %% ../../nbs/signal/postprocess.ipynb #2eb47947
 class Decoder:
     "What settings that turn scores into intervals share; a subclass is a dataclass with threshold, shortest, longest and gap, and a method `smooth`."
     def __post_init__(self):
@@ -33,24 +34,24 @@ class Decoder:
             if not min(getattr(self, name)) >= 0: raise MespotError(f"post-processing: {name} {getattr(self, name)} is in seconds; give numbers from 0 on")
         if any(a > b for a, b in zip(self.shortest, self.longest)): raise MespotError(f"post-processing: shortest {self.shortest} exceeds longest {self.longest}")
 
-    def level(self, x):
+    def level(self, x: np.ndarray) -> np.ndarray:
         "What is held against the threshold, (n,), of a smoothed column `x` (n,)."
         return x
 
-    def smoothed(self, scores, fps):
+    def smoothed(self, scores: ArrayLike, fps: float) -> np.ndarray:
         "Smoothed scores (n, 2), 0 to 1, of the `scores` (n, 2) of one video; frames without a face (NaN) stay NaN."
         return np.stack([self.smooth(s, fps, k) for k, s in enumerate(np.asarray(scores, float).T)], 1)
 
-    def spotted(self, scores, fps):
+    def spotted(self, scores: ArrayLike, fps: float) -> list[np.ndarray]:
         "[micro (k, 3), macro (k, 3)] of the `scores` (n, 2) of one video: onset, offset (inclusive frames), highest smoothed score inside (0 to 1)."
         smoothed = self.smoothed(scores, fps)
         return [np.array([(a, b, s[a:b+1].max()) for a, b in spans], float).reshape(-1, 3) for s, spans in zip(smoothed.T, find_intervals(smoothed, fps, self))]
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         "The settings as plain data; `None` is no limit."
         return {k: [None if np.isinf(x) else x for x in v] if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
-# %% ../../nbs/signal/postprocess.ipynb #3678b249
+# %% ../../nbs/signal/postprocess.ipynb #bc496e32
 @dataclass(frozen=True)
 class PostProcessing(Decoder):
     "Settings of the Automated IoU method, each for (micro, macro) (thesis 5.4.5). Raises MespotError for a value outside its range."
@@ -65,15 +66,15 @@ class PostProcessing(Decoder):
         super().__post_init__()
         if min(self.cutoff) <= 0: raise MespotError(f"post-processing: a cut-off of {min(self.cutoff)} Hz; it must be above 0")
 
-    def smooth(self, x, fps, k):
+    def smooth(self, x: np.ndarray, fps: float, k: int) -> np.ndarray:
         "Low-passed column `x` (n,) of kind number `k`, kept within 0–1 (the filter may overshoot a little)."
         return butterworth(normalise(x) if self.normalise_scores else x, fps, cutoff=min(self.cutoff[k], .45*fps)).clip(0, 1)
 
-# %% ../../nbs/signal/postprocess.ipynb #36bc02a3
-def smooth_scores(scores, fps, post=PostProcessing()):
+# %% ../../nbs/signal/postprocess.ipynb #426bc045
+def smooth_scores(scores: ArrayLike, fps: float, post: Decoder = PostProcessing()) -> np.ndarray:
     "Smoothed scores (n, 2), 0 to 1, of one video at `fps` by the decoder `post`; frames without a face (NaN) stay NaN."
     return post.smoothed(scores, fps)
 
-def find_intervals(smoothed, fps, post=PostProcessing()):
+def find_intervals(smoothed: np.ndarray, fps: float, post: Decoder = PostProcessing()) -> list[np.ndarray]:
     "Onset and offset of what is spotted in smoothed scores (n, 2): two int arrays (k, 2), micro and macro, inclusive frame indices."
     return [cut(post.level(smoothed[:, k]), fps, post.threshold[k], post.gap[k], post.shortest[k], post.longest[k]) for k in (0, 1)]

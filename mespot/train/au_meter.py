@@ -6,24 +6,25 @@
 __all__ = ['TRAINING_SEED', 'VALIDATION_SEED', 'ACTIVE', 'BY_FRAME', 'IS_NOT', 'DEFAULTS', 'draw_action_units', 'training_person',
            'meter_table', 'train_meter', 'meter_card', 'make_weights']
 
-# %% ../../nbs/train/au_meter.ipynb #77c9c431
+# %% ../../nbs/train/au_meter.ipynb #7e45250c
 import hashlib, inspect, math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from safetensors.torch import save
 from tqdm.auto import tqdm
 from ..core import one_thread
-from ..data.phantom import PRESETS, phantom, render_view, script
+from ..data.phantom import PRESETS, Phantom, phantom, render_view, script
 from ..data.phantom_face import ACTION_UNITS
 from ..nets.au_meter import AUMeter, AUMeterConfig, measure_frames, meter_input, neutral_view
 from ..nets.spotter import save_weights
 
-# %% ../../nbs/train/au_meter.ipynb #0e63693b
+# %% ../../nbs/train/au_meter.ipynb #aa375710
 TRAINING_SEED, VALIDATION_SEED = 990_001, 990_002                    # of phantoms; identity s of a phantom has the seed (phantom's seed, 1, s)
 ACTIVE = (.08, .22, .25, .20, .15, .10)                             # how likely 0, 1, ... 5 action units are shown at once
 
-def draw_action_units(rng, n):
+def draw_action_units(rng: np.random.Generator, n: int) -> np.ndarray:
     "Intensities (n, 32) float32, 0.3–5, of both sides of the face in the order of `ACTION_UNITS`: up to five action units a frame, independent of each other."
     au = np.zeros((n, len(ACTION_UNITS), 2), np.float32)
     for row in au:
@@ -32,10 +33,10 @@ def draw_action_units(rng, n):
             row[a] = rng.uniform(.3, 5)*rng.permutation([1, weaker])
     return au.reshape(n, -1)
 
-# %% ../../nbs/train/au_meter.ipynb #adf1964c
+# %% ../../nbs/train/au_meter.ipynb #0c4f9ca4
 BY_FRAME = ("au", "gaze", "yaw", "pitch", "shift", "roll", "zoom", "gain", "gamma", "slope")
 
-def training_person(s, natural=48, drawn=64, reference=32):
+def training_person(s: int, natural: int = 48, drawn: int = 64, reference: int = 32) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     """Person `s` of the training identities: views (m, 112, 112) uint8, the neutral view (112, 112) float32, intensities (m, 16) float32 of the stronger side.
 
     Of the m frames `natural` are moments of a script and `drawn` show random action units; `reference` more make the neutral view."""
@@ -52,13 +53,13 @@ def training_person(s, natural=48, drawn=64, reference=32):
     views = render_view((TRAINING_SEED, 1, s), seed, sc)
     return views[reference:], neutral_view(views[:reference]), torch.from_numpy(sc["au"][reference:].reshape(-1, len(ACTION_UNITS), 2).max(2))
 
-# %% ../../nbs/train/au_meter.ipynb #3b89aa7a
+# %% ../../nbs/train/au_meter.ipynb #8f22b4b4
 def _correlation(a, b):
     "Pearson's r of the columns of two tables (n, k): (k,), NaN where one of them does not vary."
     a, b = a - a.mean(0), b - b.mean(0)
     with np.errstate(invalid="ignore"): return (a*b).sum(0)/np.sqrt((a*a).sum(0)*(b*b).sum(0))
 
-def meter_table(model, ph, videos=None, progress=False):
+def meter_table(model: AUMeter, ph: Phantom, videos: Iterable[str] | None = None, progress: bool = False) -> pd.DataFrame:
     """How well the AU meter reads the phantom `ph`, or some `videos` of it: a row for each action unit.
 
     pearson (pooled), within, mae, and shown: the share of frames with an intensity from 0.5."""
@@ -69,8 +70,9 @@ def meter_table(model, ph, videos=None, progress=False):
     m, t = np.concatenate(measured), np.concatenate(truth)
     return pd.DataFrame(dict(pearson=_correlation(m, t), within=within, mae=np.abs(m - t).mean(0), shown=(t >= .5).mean(0)), index=pd.Index(names, name="au"))
 
-# %% ../../nbs/train/au_meter.ipynb #541fe706
-def train_meter(subjects=600, natural=48, drawn=64, epochs=5, batch=32, lr=.003, seed=0, watched=8, config=AUMeterConfig(aus=ACTION_UNITS), progress=False):
+# %% ../../nbs/train/au_meter.ipynb #0ed84037
+def train_meter(subjects: int = 600, natural: int = 48, drawn: int = 64, epochs: int = 5, batch: int = 32, lr: float = .003, seed: int = 0,
+                watched: int = 8, config: AUMeterConfig = AUMeterConfig(aus=ACTION_UNITS), progress: bool = False) -> tuple[AUMeter, pd.DataFrame]:
     """Train an `AUMeter` on `subjects` people with `natural` moments of their script and `drawn` random ones each: (model, history with a row an epoch).
 
     The same arguments give the same weights bit for bit (one thread of one kind of processor). The default takes about 13 minutes of
@@ -99,14 +101,15 @@ def train_meter(subjects=600, natural=48, drawn=64, epochs=5, batch=32, lr=.003,
             history.append(dict(epoch=epoch, loss=total/steps, pearson=meter_table(model, ph).pearson.mean() if watched else math.nan))
     return model.to(memory_format=torch.contiguous_format), pd.DataFrame(history)
 
-# %% ../../nbs/train/au_meter.ipynb #f0407009
+# %% ../../nbs/train/au_meter.ipynb #31f7d25a
 IS_NOT = ("Trained on drawn faces (the phantom), never on people. No FACS coder has seen its output. It is not for real faces: what it says of one "
           "has no known relation to FACS. It plays OpenFace's part on the phantom, nothing more. It takes the median of a video for the neutral face, "
           "so a clip that shows an expression most of the time is measured against that expression. AU10 and AU28 it does not know.")
 
 DEFAULTS = {k: p.default for k, p in inspect.signature(train_meter).parameters.items() if k not in ("config", "progress")}
 
-def meter_card(model, history, settings, test_on=("small", "varied"), subjects=None, progress=False):
+def meter_card(model: AUMeter, history: pd.DataFrame, settings: dict, test_on: Sequence[str] = ("small", "varied"), subjects: int | None = None,
+               progress: bool = False) -> dict:
     "What must be known about the weights of an AU meter, as plain data, with tests on people of the presets `test_on` at seed 0 (`subjects` of them, or all)."
     scores = {}
     for name in test_on:
@@ -124,7 +127,7 @@ def meter_card(model, history, settings, test_on=("small", "varied"), subjects=N
         scores_are="of people of the phantom's presets at seed 0, none of whom was trained on; pearson over all frames pooled, within: mean over videos; "
                    "not a result on real faces")
 
-def make_weights(out, test_on=("small", "varied"), progress=True, **settings):
+def make_weights(out: str | Path, test_on: Sequence[str] = ("small", "varied"), progress: bool = True, **settings) -> dict:
     "Train as `train_meter` does with `settings`, test, and write au_meter.safetensors and its card au_meter.json into the folder `out`; the card."
     model, history = train_meter(progress=progress, **settings)
     card = meter_card(model, history, settings, test_on, progress=progress)

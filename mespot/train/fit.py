@@ -5,19 +5,21 @@
 # %% auto #0
 __all__ = ['OPTIMISERS', 'DEVICES', 'SpotterTask', 'fit_checkpoints', 'fit_spotter']
 
-# %% ../../nbs/train/fit.ipynb #de0d16fa
+# %% ../../nbs/train/fit.ipynb #1574d043
 import copy, logging, time, warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 import numpy as np, pandas as pd, torch
+from numpy.typing import ArrayLike
 import lightning as L
 from ..core import MespotError, one_thread
 from ..nets.spotter import LOSSES, Spotter, SpotterConfig, weighted_loss
 from ..signal.augment import augment
 from ..signal.lcn import lcn_torch
-from .samples import SKIPS, FrameSamples, batches
+from .samples import SKIPS, FrameSamples, LabelledVideo, batches
 from .thresholds import frame_auc
 
-# %% ../../nbs/train/fit.ipynb #dbdcb097
+# %% ../../nbs/train/fit.ipynb #4128b704
 OPTIMISERS = ("adam", "sgd")
 
 class SpotterTask(L.LightningModule):
@@ -26,42 +28,43 @@ class SpotterTask(L.LightningModule):
     `checkpoints` is a dict name -> subjects whose validation loss chooses it. `history` has a dict per epoch; `best` the state of each checkpoint and `epochs` when it was
     reached. `lr`, `optimiser` ("adam" with linear decay to 0, or "sgd" with momentum .9), `loss` (options of `weighted_loss`), `augmentation` on or off, `seed` of the
     augmentations, `patience` in epochs; `tick()` is called after each epoch."""
-    def __init__(self, model, checkpoints, lr=.003, optimiser="adam", loss={}, augmentation=True, seed=0, patience=5, tick=None):
+    def __init__(self, model: Spotter, checkpoints: Mapping[str, Sequence[str]], lr: float = .003, optimiser: str = "adam", loss: dict = {},
+                 augmentation: bool = True, seed: int = 0, patience: int = 5, tick: Callable[[], object] | None = None) -> None:
         super().__init__()
         self.model, self.lr, self.optimiser, self.loss, self.augmentation, self.patience, self.tick = model, lr, optimiser, loss, augmentation, patience, tick
         self.generator, self.checkpoints = torch.Generator().manual_seed(seed), checkpoints
         self.history, self.best, self.epochs, self.lowest = [], {}, {}, dict.fromkeys(checkpoints, np.inf)
         self.waited, self.last = 0., None
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer | dict:
         if self.optimiser == "sgd": return torch.optim.SGD(self.model.parameters(), self.lr, momentum=.9)
         adam, steps = torch.optim.Adam(self.model.parameters(), self.lr, fused=True), self.trainer.estimated_stepping_batches
         decay = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: max(0., 1 - step/steps))
         return dict(optimizer=adam, lr_scheduler=dict(scheduler=decay, interval="step"))
 
-    def prepare(self, x, augmentation):                       # x (B, 4, H, W) uint8
+    def prepare(self, x: torch.Tensor, augmentation: bool) -> torch.Tensor:  # x (B, 4, H, W) uint8
         x = augment(x, self.generator) if augmentation else x.float().div_(255)
         return lcn_torch(x) if self.model.config.lcn else x   # (B, 4, H, W) float32
 
-    def targets(self, y): return y if self.model.config.outputs == 2 else y.amax(1, keepdim=True)
+    def targets(self, y: torch.Tensor) -> torch.Tensor: return y if self.model.config.outputs == 2 else y.amax(1, keepdim=True)
 
-    def on_train_epoch_start(self): self.losses, self.started, self.waited, self.last = [], time.perf_counter(), 0., time.perf_counter()
+    def on_train_epoch_start(self) -> None: self.losses, self.started, self.waited, self.last = [], time.perf_counter(), 0., time.perf_counter()
 
-    def on_train_batch_start(self, batch, i): self.waited += time.perf_counter() - self.last
+    def on_train_batch_start(self, batch: tuple[torch.Tensor, torch.Tensor], i: int) -> None: self.waited += time.perf_counter() - self.last
 
-    def on_train_batch_end(self, out, batch, i): self.last = time.perf_counter()
+    def on_train_batch_end(self, out: object, batch: tuple[torch.Tensor, torch.Tensor], i: int) -> None: self.last = time.perf_counter()
 
-    def training_step(self, batch, _):
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         x, y = batch
         loss = weighted_loss(self.model(self.prepare(x, self.augmentation)), self.targets(y), **self.loss)
         self.losses.append(loss.detach())
         return loss
 
-    def on_validation_epoch_start(self): self.seen, self.trained = [], time.perf_counter() - self.started
+    def on_validation_epoch_start(self) -> None: self.seen, self.trained = [], time.perf_counter() - self.started
 
-    def validation_step(self, batch, _): self.seen.append((self.model(self.prepare(batch[0], False)).float(), self.targets(batch[1])))
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None: self.seen.append((self.model(self.prepare(batch[0], False)).float(), self.targets(batch[1])))
 
-    def on_validation_epoch_end(self):
+    def on_validation_epoch_end(self) -> None:
         logits, y = (torch.cat(z) for z in zip(*self.seen))   # (n, outputs) each
         subjects = self.trainer.val_dataloaders.dataset.subjects
         losses = {}
@@ -78,7 +81,7 @@ class SpotterTask(L.LightningModule):
         if self.epochs and self.current_epoch - max(self.epochs.values()) >= self.patience: self.trainer.should_stop = True
         if self.tick: self.tick()
 
-    def on_train_epoch_end(self): self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch + 1)
+    def on_train_epoch_end(self) -> None: self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch + 1)
 
 # %% ../../nbs/train/fit.ipynb #23771f2a
 @contextmanager
@@ -96,11 +99,15 @@ def _quiet_lightning():
         raise
     finally: logger.setLevel(level)
 
-# %% ../../nbs/train/fit.ipynb #e59c5275
+# %% ../../nbs/train/fit.ipynb #f5627209
 DEVICES = dict(cpu="cpu", cuda="gpu", auto="auto")
 
-def fit_checkpoints(train, val, checkpoints, config=SpotterConfig(), *, epochs=10, lr=.003, optimiser="adam", batch=16, patience=5, frames_per_epoch=None, val_frames=None,
-                    balance=None, skips=SKIPS, loss=LOSSES["thesis"], augmentation=True, seed=0, device="cpu", mixed=True, workers=0, progress=False, tick=None, start=None):
+def fit_checkpoints(train: Sequence[LabelledVideo], val: Sequence[LabelledVideo], checkpoints: Mapping[str, Sequence[str]],
+                    config: SpotterConfig = SpotterConfig(), *, epochs: int = 10, lr: float = .003, optimiser: str = "adam", batch: int = 16,
+                    patience: int = 5, frames_per_epoch: int | None = None, val_frames: int | None = None, balance: Sequence[float] | None = None,
+                    skips: ArrayLike = SKIPS, loss: dict = LOSSES["thesis"], augmentation: bool = True, seed: int = 0, device: str = "cpu",
+                    mixed: bool = True, workers: int = 0, progress: bool = False, tick: Callable[[], object] | None = None,
+                    start: Spotter | None = None) -> tuple[dict[str, Spotter], pd.DataFrame, dict[str, int]]:
     """Train one `Spotter` and return (models, history, epochs): for each of `checkpoints` (dict name -> validation subjects) the state with the lowest loss on those subjects.
 
     `train`, `val`: lists of `LabelledVideo` of different subjects. Stops after `epochs`, or when no checkpoint has improved for `patience` epochs (thesis 5.4.4, Algorithm 1).
@@ -138,7 +145,8 @@ def fit_checkpoints(train, val, checkpoints, config=SpotterConfig(), *, epochs=1
     def at(state): m = copy.deepcopy(model); m.load_state_dict(state); return m
     return {name: at(task.best[name]) for name in checkpoints}, pd.DataFrame(task.history), {name: task.epochs[name] for name in checkpoints}
 
-def fit_spotter(train, val, config=SpotterConfig(), **options):
+def fit_spotter(train: Sequence[LabelledVideo], val: Sequence[LabelledVideo], config: SpotterConfig = SpotterConfig(),
+                **options) -> tuple[Spotter, pd.DataFrame]:
     "Train a `Spotter` on `train` and return (model, history): `fit_checkpoints`, whose `options` it takes, with one checkpoint chosen by all subjects of `val`."
     models, history, _ = fit_checkpoints(train, val, {"best": sorted({v.subject for v in val})}, config, **options)
     return models["best"], history

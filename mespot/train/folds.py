@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Split', 'holdout', 'grouped_kfold', 'paired_loso']
 
-# %% ../../nbs/train/folds.ipynb #0925b7b1
+# %% ../../nbs/train/folds.ipynb #1c7a6a3c
+from collections.abc import Iterable
 import numpy as np
 from typing import NamedTuple
 from ..core import MespotError
@@ -25,8 +26,8 @@ def _subjects(subjects, at_least, what):
                                             "add subjects or use fewer for validation and test")
     return s
 
-# %% ../../nbs/train/folds.ipynb #8a671bc8
-def holdout(subjects, n_val=1, n_test=1, seed=0):
+# %% ../../nbs/train/folds.ipynb #b4f8500b
+def holdout(subjects: Iterable[str], n_val: int = 1, n_test: int = 1, seed: int = 0) -> Split:
     """One random `Split` with `n_val` subjects for validation, `n_test` for testing and the rest (at least one) for training.
 
     `subjects` may repeat and come in any order. Raises MespotError if there are too few."""
@@ -35,8 +36,8 @@ def holdout(subjects, n_val=1, n_test=1, seed=0):
     s = [s[i] for i in np.random.default_rng(seed).permutation(len(s))]
     return Split(*(tuple(sorted(p)) for p in (s[n_val + n_test:], s[:n_val], s[n_val:n_val + n_test])))
 
-# %% ../../nbs/train/folds.ipynb #8688349e
-def grouped_kfold(subjects, k=5, seed=0):
+# %% ../../nbs/train/folds.ipynb #9b10492f
+def grouped_kfold(subjects: Iterable[str], k: int = 5, seed: int = 0) -> list[Split]:
     """`k` splits; every subject is tested in exactly one. Group i is tested, group i+1 validates, the rest train.
 
     Raises MespotError for k < 3 or fewer than `k` subjects."""
@@ -46,8 +47,8 @@ def grouped_kfold(subjects, k=5, seed=0):
     held = [(groups[(i + 1) % k], groups[i]) for i in range(k)]
     return [Split(tuple(x for x in s if x not in val + test), val, test) for val, test in held]
 
-# %% ../../nbs/train/folds.ipynb #e6d7d527
-def paired_loso(subjects, extra=0):
+# %% ../../nbs/train/folds.ipynb #1cd7c29f
+def paired_loso(subjects: Iterable[str], extra: int = 0) -> list[tuple[Split, ...]]:
     """Leave-one-subject-out with two subjects out at a time (thesis 5.4.4, Algorithm 1): a list of ceil(n/2) folds.
 
     A fold is a tuple of splits with the same `train`: (val A, test B) and (val B, test A), so one training serves both. With an odd number

@@ -6,22 +6,25 @@
 __all__ = ['RATE', 'BEYOND', 'PARTS', 'AROUND', 'DEPTH', 'DEFAULT_THRESHOLD', 'log_odds', 'windows', 'describe', 'grow', 'judge',
            'best_apart', 'Proposals', 'fit_proposals']
 
-# %% ../../nbs/train/proposals.ipynb #049417de
+# %% ../../nbs/train/proposals.ipynb #d7ecc48d
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter1d
 from sklearn.ensemble import ExtraTreesRegressor
 from ..core import MespotError
 from ..measure.intervals import KINDS
 from .thresholds import labels_of
 
-# %% ../../nbs/train/proposals.ipynb #f4217467
+# %% ../../nbs/train/proposals.ipynb #ecbf4344
 RATE = 30.                                    # values a second
 BEYOND = 2.                                   # seconds: a video is thought to go on this long as it begins and ends
 
-def log_odds(scores, fps):
+def log_odds(scores: ArrayLike, fps: float) -> np.ndarray:
     "Log-odds (m, c), -4.6 to 4.6, at `RATE` values a second of the `scores` (n, c), 0 to 1, of one video; NaN where a frame has no score."
     x = np.asarray(scores, float)
     n, known = len(x), np.isfinite(x).all(1)
@@ -31,11 +34,11 @@ def log_odds(scores, fps):
     p = np.where(sums[:, :1] > width - 1e-6, sums[:, 1:]/width, np.nan).clip(.01, .99)
     return np.log(p/(1 - p))
 
-# %% ../../nbs/train/proposals.ipynb #6faf54f2
+# %% ../../nbs/train/proposals.ipynb #72315b63
 PARTS = 8
 AROUND = ((.1, .3, 1.), (.25, 1., 2.))        # seconds from a window's ends, micro and macro
 
-def windows(z, lengths):
+def windows(z: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
     "Windows [first, end) of the `lengths` (in values) over log-odds `z` (m, c), (k, 2) int: with no missing value, and with something above the quiet level."
     missing = np.isnan(z).any(1)
     if missing.all() or not len(lengths): return np.zeros((0, 2), int)
@@ -46,7 +49,7 @@ def windows(z, lengths):
     inside = lambda flags: np.diff(np.append(0, np.cumsum(flags))[spans])[:, 0]
     return spans[(inside(missing) == 0) & (inside(active) > 0)]
 
-def describe(z, spans, kind):
+def describe(z: np.ndarray, spans: np.ndarray, kind: int) -> np.ndarray:
     "What the log-odds `z` (m, c) look like in and around each of the windows `spans` (k, 2), as a micro (`kind` 0) or macro (1): (k, 1 + 14 c) float32."
     (a, b), beyond = spans.T, round(BEYOND*RATE)
     if not len(spans): return np.zeros((0, 1 + (PARTS + 2*len(AROUND[kind]))*z.shape[1]), np.float32)
@@ -58,10 +61,10 @@ def describe(z, spans, kind):
     means = [np.diff(np.interp(cuts, at, np.append(0, c)), axis=0)/np.diff(cuts, axis=0) for c in total.T]
     return np.concatenate([np.log((b - a)/RATE)[None], *means]).T.astype(np.float32)
 
-# %% ../../nbs/train/proposals.ipynb #7c5325bd
+# %% ../../nbs/train/proposals.ipynb #a63d5188
 DEPTH = 10                                    # questions from a root to a leaf, at most
 
-def grow(X, y, weight, trees=30, seed=0):
+def grow(X: np.ndarray, y: np.ndarray, weight: np.ndarray, trees: int = 30, seed: int = 0) -> dict[str, np.ndarray]:
     "A forest for targets `y` (n,) in 0–1 of features `X` (n, f), with a `weight` (n,) for each row: dict of flat arrays (see `judge`)."
     model = ExtraTreesRegressor(trees, min_samples_leaf=4, max_depth=DEPTH, max_features=.3, random_state=seed).fit(X, y, sample_weight=weight)
     parts = [t.tree_ for t in model.estimators_]
@@ -71,7 +74,7 @@ def grow(X, y, weight, trees=30, seed=0):
     return dict(root=root, feature=join(lambda t, r: t.feature.clip(0)), cut=join(lambda t, r: t.threshold.round(4)),
                 left=child("children_left"), right=child("children_right"), value=join(lambda t, r: t.value[:, 0, 0].round(4)))
 
-def judge(forest, X):
+def judge(forest: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
     "What the `forest` says of each row of `X` (n, f): (n,) in 0–1, the mean over its trees."
     feature, cut, value = forest["feature"], forest["cut"], forest["value"]
     child = np.stack([forest["left"], forest["right"]], 1).ravel()
@@ -83,8 +86,8 @@ def judge(forest, X):
         said += value.take(node)
     return said/len(forest["root"])
 
-# %% ../../nbs/train/proposals.ipynb #7ff6896b
-def best_apart(spans, p, threshold, overlap=.2):
+# %% ../../nbs/train/proposals.ipynb #c2684a7b
+def best_apart(spans: np.ndarray, p: np.ndarray, threshold: float, overlap: float = .2) -> np.ndarray:
     "Indices (j,) of the windows `spans` (k, 2) with the highest `p` (k,), at least `threshold`, that share no more than `overlap` of the shorter of two; best first."
     left, kept = np.flatnonzero(p >= threshold), []
     left = left[np.argsort(-p[left], kind="stable")]
@@ -94,14 +97,14 @@ def best_apart(spans, p, threshold, overlap=.2):
         left = left[1:][(common <= overlap*np.minimum(np.diff(spans[left])[:, 0], spans[i, 1] - spans[i, 0]))[1:]]
     return np.array(kept, int)
 
-# %% ../../nbs/train/proposals.ipynb #498f669c
+# %% ../../nbs/train/proposals.ipynb #dd884db8
 @dataclass(frozen=True, eq=False)
 class Proposals:
     "A decoder fitted by `fit_proposals`: for micro and macro a dict of lengths, threshold and forest, or None for a kind that it never spots; `columns` of scores."
     kinds: tuple
     columns: int = 2
 
-    def spotted(self, scores, fps):
+    def spotted(self, scores: ArrayLike, fps: float) -> list[np.ndarray]:
         "[micro (k, 3), macro (k, 3)] of the `scores` (n, columns) of one video: onset, offset (inclusive frames), probability; in order of time."
         if np.ndim(scores) != 2 or np.shape(scores)[1] != self.columns:
             raise MespotError(f"proposals: scores have the shape (frames, {self.columns}), as those the decoder was fitted to, not {np.shape(scores)}")
@@ -119,17 +122,17 @@ class Proposals:
         first = first.clip(max=n - 1)
         return first, (end - 1).clip(first, n - 1)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         "The decoder as plain data."
         plain = lambda x: {k: plain(v) for k, v in x.items()} if isinstance(x, dict) else np.asarray(x).tolist()
         return dict(kinds=[k and plain(k) for k in self.kinds], columns=self.columns)
 
     @classmethod
-    def from_dict(cls, d):
+    def from_dict(cls, d: dict) -> "Proposals":
         "The decoder that `to_dict` described."
         return cls(tuple(k and dict(k, forest={n: np.asarray(a) for n, a in k["forest"].items()}) for k in d["kinds"]), d["columns"])
 
-# %% ../../nbs/train/proposals.ipynb #108fbd7d
+# %% ../../nbs/train/proposals.ipynb #8cff931f
 DEFAULT_THRESHOLD = .45
 
 def _overlaps(spans, truth):
@@ -166,7 +169,7 @@ def _threshold(parts, subject, n_true, seed, folds=3):
     steady = np.convolve(np.pad(f1, 3, mode="edge"), np.ones(7)/7, "valid").round(9)
     return float(np.median(grid[steady == steady.max()]).round(4))
 
-def fit_proposals(scores, annotations, videos, seed=0):
+def fit_proposals(scores: Mapping[str, np.ndarray], annotations: pd.DataFrame, videos: pd.DataFrame, seed: int = 0) -> Proposals:
     """A `Proposals` decoder fitted to annotated videos; give it validation subjects, and if there are few of them some training subjects too.
 
     `scores`: dict video -> (n, c), columns micro and macro and possibly further signals, NaN where no face. Deterministic. Warns of a kind with too little for a threshold of its own, or

@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = ['SKIPS', 'LabelledVideo', 'draw_moments', 'FrameSamples', 'batches']
 
-# %% ../../nbs/train/samples.ipynb #93e8565c
+# %% ../../nbs/train/samples.ipynb #415718cf
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 import numpy as np, torch
+from numpy.typing import ArrayLike
 from torch.utils.data import DataLoader, Dataset
 from ..core import MespotError
 from ..nets.spotter import frame_quads, skip_frames
@@ -33,8 +35,9 @@ class LabelledVideo:
             raise MespotError(f"{name} has {n} frames, but labels of shape {self.labels.shape} and a mask of shape {self.ok.shape}; they must be ({n}, 2) and ({n},)")
         if not self.fps > 0: raise MespotError(f"{name}: fps is {self.fps}; it must be above 0")
 
-# %% ../../nbs/train/samples.ipynb #4bfd2b23
-def draw_moments(labels, rng, frames_per_epoch=None, balance=None):
+# %% ../../nbs/train/samples.ipynb #96e8917a
+def draw_moments(labels: np.ndarray, rng: np.random.Generator, frames_per_epoch: int | None = None,
+                 balance: Sequence[float] | None = None) -> np.ndarray:
     """Row numbers of `labels` (n, 2) to train on in an epoch, shuffled: each once, or `frames_per_epoch` (m) of them.
 
     `balance` = (micro, macro, neutral) shares; None = as they come. `rng` a NumPy generator. MespotError if a kind that is asked for never occurs."""
@@ -49,7 +52,7 @@ def draw_moments(labels, rng, frames_per_epoch=None, balance=None):
         if share: rows.append(some(np.flatnonzero(g), share))
     return rng.permutation(np.concatenate(rows))
 
-# %% ../../nbs/train/samples.ipynb #99d1e107
+# %% ../../nbs/train/samples.ipynb #a63346ec
 SKIPS = ((.125, .375), (1., 2.))        # seconds: shortest and longest skip of the micro pair and of the macro pair (thesis Table 5.5 at 200 fps)
 
 class FrameSamples(Dataset):
@@ -57,7 +60,8 @@ class FrameSamples(Dataset):
 
     `skips` ((shortest, longest) of micro, of macro) seconds; `pair` as in `frame_quads`; `frames_per_epoch` and `balance` as in `draw_moments`.
     `set_epoch` draws anew; without it every pass sees the same samples, as a validation should. MespotError if there is nothing to draw from."""
-    def __init__(self, videos, skips=SKIPS, pair="centred", frames_per_epoch=None, balance=None, seed=0):
+    def __init__(self, videos: Iterable[LabelledVideo], skips: ArrayLike = SKIPS, pair: str = "centred", frames_per_epoch: int | None = None,
+                 balance: Sequence[float] | None = None, seed: int = 0) -> None:
         self.videos, self.skips, self.pair, self.seed = list(videos), np.asarray(skips, float), pair, seed
         self.draw = partial(draw_moments, frames_per_epoch=frames_per_epoch, balance=balance)
         usable = [np.flatnonzero(v.ok) for v in self.videos]
@@ -68,7 +72,7 @@ class FrameSamples(Dataset):
         self.labels = np.concatenate([v.labels[t] for v, t in zip(self.videos, usable)]).astype(np.float32)                            # (N, 2)
         self.set_epoch(0)
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         "Draw the samples of an epoch: the same for the same seed and number."
         rng = np.random.default_rng((self.seed, epoch))
         self.rows = self.draw(self.labels, rng)                                                          # (m,) into moments
@@ -80,7 +84,7 @@ class FrameSamples(Dataset):
             self.quads[m] = frame_quads(t[m], skip_frames(seconds[m], v.fps), len(v.frames), self.pair, v.ok)
 
     @property
-    def subjects(self):
+    def subjects(self) -> np.ndarray:
         "The subject of each sample of the epoch, in order: (m,) array."
         return np.array([v.subject for v in self.videos])[self.moments[self.rows, 0]]
 
@@ -93,9 +97,9 @@ class FrameSamples(Dataset):
 
     __getitems__ = __getitem__
 
-# %% ../../nbs/train/samples.ipynb #70d28202
+# %% ../../nbs/train/samples.ipynb #42128b0f
 def _as_is(batch): return batch
 
-def batches(samples, batch=16, workers=0):
+def batches(samples: FrameSamples, batch: int = 16, workers: int = 0) -> DataLoader:
     "A DataLoader over `FrameSamples` in the order drawn: x (batch, 4, H, W) uint8, y (batch, 2); the last batch may be smaller."
     return DataLoader(samples, batch, collate_fn=_as_is, num_workers=workers)

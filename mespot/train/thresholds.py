@@ -6,11 +6,14 @@
 __all__ = ['GRID', 'MULTI_SCALE_GRID', 'THRESHOLDS', 'frame_auc', 'pooled_auc', 'labels_of', 'predictions_of', 'interval_f1',
            'choose_postprocessing', 'choose_multi_scale']
 
-# %% ../../nbs/train/thresholds.ipynb #f4d57c13
+# %% ../../nbs/train/thresholds.ipynb #64a499d4
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 from ..core import MespotError
 from ..measure.intervals import KINDS, frame_labels
@@ -18,8 +21,8 @@ from ..signal.filters import psd_cutoff, youden_threshold
 from ..signal.multi_scale import MultiScale
 from ..signal.postprocess import PostProcessing
 
-# %% ../../nbs/train/thresholds.ipynb #e2a9733f
-def frame_auc(labels, scores):
+# %% ../../nbs/train/thresholds.ipynb #99680a59
+def frame_auc(labels: ArrayLike, scores: ArrayLike) -> np.ndarray:
     """Area under the ROC curve over the frames that have a score, (micro, macro); NaN where a kind is always or never present.
 
     `labels` (n, 2) 0/1, `scores` (n, 2), NaN for a frame without a face (thesis 3.5.4, Table 5.6)."""
@@ -27,25 +30,25 @@ def frame_auc(labels, scores):
     labels, scores = np.asarray(labels), np.asarray(scores)
     return np.array([auc(labels[known, k], scores[known, k]) for k, known in enumerate(np.isfinite(scores).T)])
 
-def pooled_auc(scores, labels):
+def pooled_auc(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, float]:
     "`frame_auc` over all frames of all videos together, {kind: float}; scores and labels are dicts video -> (n, 2)."
     return dict(zip(KINDS, map(float, frame_auc(np.concatenate([labels[v] for v in labels]), np.concatenate([scores[v] for v in labels])))))
 
-def labels_of(annotations, videos):
+def labels_of(annotations: pd.DataFrame, videos: pd.DataFrame) -> dict[str, np.ndarray]:
     "Frame labels of every video of the table `videos`: dict video -> (n_frames, 2) uint8. MespotError if two videos share an id: scores are kept by it."
     if len(twice := videos.video[videos.video.duplicated()]):
         raise MespotError(f"video '{twice.iloc[0]}' occurs twice in the table of videos; make the ids unique, e.g. subject_video")
     return {v.video: frame_labels(annotations[annotations.video == v.video], v.n_frames) for v in videos.itertuples()}
 
-# %% ../../nbs/train/thresholds.ipynb #09e82d1f
-def predictions_of(scores, videos, decoder):
+# %% ../../nbs/train/thresholds.ipynb #0b64e3ed
+def predictions_of(scores: Mapping[str, np.ndarray], videos: pd.DataFrame, decoder: Any) -> pd.DataFrame:
     "Predictions (video, subject, onset, offset, kind, score, fps) of every video; `score` is the highest smoothed score inside."
     rows = [(v.video, v.subject, *row[:2], kind, row[2], v.fps) for v in videos.itertuples()
             for kind, found in zip(KINDS, decoder.spotted(scores[v.video], v.fps)) for row in found]
     types = dict(video=str, subject=str, onset=int, offset=int, kind=str, score=float, fps=float)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
-# %% ../../nbs/train/thresholds.ipynb #dcf12bac
+# %% ../../nbs/train/thresholds.ipynb #7d04b397
 def _laid_out(parts, fill=np.nan):
     "Arrays (n,) end to end with `fill` before, between and after."
     return np.concatenate([[fill], *(x for p in parts for x in (p, [fill]))])
@@ -79,7 +82,8 @@ def _hits(row, onset, offset, truth, width):
         hit[i[2*both >= offset[i] - onset[i] + b - a + 2 - both]] = True
     return hit
 
-def interval_f1(levels, truth, fps, thresholds, gaps, shortests, longest=np.inf):
+def interval_f1(levels: Sequence[np.ndarray], truth: Sequence[ArrayLike], fps: Sequence[float], thresholds: ArrayLike, gaps: Sequence[float],
+                shortests: Sequence[float], longest: float = np.inf) -> np.ndarray:
     """Interval F1 at IoU >= 1/2 of every setting, (gaps, shortests, thresholds): that of `cut` and `match`, all settings at once.
 
     `levels`, `truth`, `fps`: lists over videos of what is held against a threshold (n,), true intervals (k, 2) of one kind, all within their video,
@@ -120,7 +124,7 @@ def _by_f1(decoder, smoothing, grid, scores, annotations, videos):
         decoder = _with(decoder, k, **best[1])
     return decoder
 
-# %% ../../nbs/train/thresholds.ipynb #ce6dae15
+# %% ../../nbs/train/thresholds.ipynb #2431ae5a
 def _by_roc(decoder, scores, labels, videos):
     "`decoder` with cut-offs from the PSD, the median over videos, and thresholds from the ROC curve of all frames (thesis 5.4.5, 3.5.6)."
     fps = dict(zip(videos.video, videos.fps))
@@ -134,7 +138,8 @@ def _checked_labels(annotations, videos):
     if not len(annotations): raise MespotError("thresholds need annotated validation videos, and there is no annotation")
     return labels_of(annotations, videos)
 
-def choose_postprocessing(scores, annotations, videos, rule="f1", settings=PostProcessing(), grid=None):
+def choose_postprocessing(scores: Mapping[str, np.ndarray], annotations: pd.DataFrame, videos: pd.DataFrame, rule: str = "f1",
+                          settings: PostProcessing = PostProcessing(), grid: dict | None = None) -> PostProcessing:
     """Settings of `PostProcessing` that suit the given videos best.
 
     `scores`: dict video -> (n, 2). `rule`: "f1", the best interval F1 over a grid; "thesis", the Automated IoU method as printed: min–max over each video, cut-off from the PSD,
@@ -148,7 +153,7 @@ def choose_postprocessing(scores, annotations, videos, rule="f1", settings=PostP
     if rule == "thesis": plain = replace(plain, normalise_scores=True, shortest=(0, 0), longest=(None, None))
     return _by_roc(plain, scores, labels, videos)
 
-def choose_multi_scale(scores, annotations, videos, mode="relative"):
+def choose_multi_scale(scores: Mapping[str, np.ndarray], annotations: pd.DataFrame, videos: pd.DataFrame, mode: str = "relative") -> MultiScale:
     """Settings of `MultiScale` with the best interval F1 on the given videos, over a grid; `mode` "relative" or "absolute" says what the threshold is of.
 
     As `choose_postprocessing`: give it validation videos, since settings chosen on the test videos are optimistic, the gap most of all (thesis 5.4.6)."""

@@ -6,17 +6,19 @@
 __all__ = ['PROTOCOLS', 'CODE', 'mean_skips', 'Training', 'Trained', 'plan', 'shared_start', 'labelled', 'score_videos',
            'train_one', 'training_key', 'save_trained', 'load_trained', 'run_trainings', 'gather', 'decode']
 
-# %% ../../nbs/train/trainings.ipynb #63300b27
+# %% ../../nbs/train/trainings.ipynb #c8702727
 import hashlib, importlib, json, multiprocessing as mp, os, time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
 from ..core import MespotError, atomic_path, cache_dir, end_with_parent, one_thread
 from ..data.frames import sweep
+from ..data.recordings import Recordings
 from ..measure.intervals import KINDS
 from ..nets.spotter import Spotter, SpotterConfig, predict_video
 from .fit import fit_checkpoints
@@ -24,15 +26,15 @@ from .folds import grouped_kfold, holdout, paired_loso
 from .samples import LabelledVideo
 from .thresholds import labels_of, predictions_of
 
-# %% ../../nbs/train/trainings.ipynb #e784ab67
-def mean_skips(annotations):
+# %% ../../nbs/train/trainings.ipynb #b882c4e9
+def mean_skips(annotations: pd.DataFrame) -> tuple[float, float]:
     "Half the mean duration of each kind, in seconds: (micro, macro) (thesis 5.4.4, Table 5.5). Raises MespotError if a kind is absent."
     seconds = (annotations.offset - annotations.onset + 1)/annotations.fps
     for k in KINDS:
         if not (annotations.kind == k).any(): raise MespotError(f"no {k}-expression is annotated, so its frame skip cannot be derived; add subjects, or give the skips")
     return tuple(float(seconds[annotations.kind == k].mean()/2) for k in KINDS)
 
-# %% ../../nbs/train/trainings.ipynb #6904a8fb
+# %% ../../nbs/train/trainings.ipynb #ad2c5562
 class Training(NamedTuple):
     """One training as plain data. name: for humans. train: subjects. checkpoints: dict name -> (validation subjects, test subjects). config: of the network.
     options: of `fit_checkpoints`. skips: (micro, macro) seconds at test; 0 stands for half the mean duration among the training subjects. start: another training, with one
@@ -46,7 +48,7 @@ class Training(NamedTuple):
     start: object = None
 
     @property
-    def people(self):
+    def people(self) -> list[str]:
         "All subjects that train, validate or are tested, sorted."
         return sorted({*self.train, *(s for val, test in self.checkpoints.values() for s in [*val, *test])})
 
@@ -63,10 +65,11 @@ class Trained:
     skips: tuple
     seconds: tuple
 
-# %% ../../nbs/train/trainings.ipynb #087b17af
+# %% ../../nbs/train/trainings.ipynb #29ccccd0
 PROTOCOLS = ("holdout", "kfold", "loso")
 
-def plan(subjects, protocol="holdout", *, validation=1, test=1, k=5, seed=0, name="", **of_training):
+def plan(subjects: Iterable[str], protocol: str = "holdout", *, validation: int = 1, test: int = 1, k: int = 5, seed: int = 0, name: str = "",
+         **of_training) -> list[Training]:
     """The list of `Training` of a protocol; `of_training` (config, options, skips) is the same for all.
 
     `validation` people validate (loso: beside the other one of the pair, so 0 is the thesis's); `test` people are tested (holdout); `k` groups (kfold). MespotError for another
@@ -80,8 +83,9 @@ def plan(subjects, protocol="holdout", *, validation=1, test=1, k=5, seed=0, nam
         out.append(Training(" ".join(filter(None, [name, "/".join(checkpoints)])), fold[0].train, checkpoints, **of_training))
     return out
 
-# %% ../../nbs/train/trainings.ipynb #cd01c330
-def shared_start(subjects, groups, *, validation=0, start_validation=4, config=SpotterConfig(), start_options={}, options={}, skips=(0., 0.), name=""):
+# %% ../../nbs/train/trainings.ipynb #edfe6fb8
+def shared_start(subjects: Collection[str], groups: int, *, validation: int = 0, start_validation: int = 4, config: SpotterConfig = SpotterConfig(),
+                 start_options: dict = {}, options: dict = {}, skips: tuple[float, float] = (0., 0.), name: str = "") -> list[Training]:
     """The trainings of `plan(subjects, "loso", validation=...)`, each going on from one of `groups` longer trainings that know nobody of its group: a list of `Training`.
 
     `start_validation` people (at most half of those outside the group) choose the epoch of a long training; `start_options`, `options`: of `fit_checkpoints`, for the long trainings and for those of the pairs. MespotError if a group has not enough people."""
@@ -104,20 +108,20 @@ def shared_start(subjects, groups, *, validation=0, start_validation=4, config=S
             out.append(Training(f"{name} {'/'.join(checkpoints)}".strip(), train, checkpoints, config, options, skips, start))
     return out
 
-# %% ../../nbs/train/trainings.ipynb #9587ad18
-def labelled(recordings, subjects):
+# %% ../../nbs/train/trainings.ipynb #f750b845
+def labelled(recordings: Recordings, subjects: Collection[str]) -> list[LabelledVideo]:
     "The videos of `subjects` as a list of `LabelledVideo`."
     r = recordings.of(subjects)
     labels = labels_of(r.annotations, r.videos)
     return [LabelledVideo(r.stores[v.video].frames, labels[v.video], v.fps, v.subject, r.stores[v.video].ok) for v in r.videos.itertuples()]
 
-def score_videos(model, recordings, skips, device="cpu"):
+def score_videos(model: Spotter, recordings: Recordings, skips: tuple[float, float], device: str = "cpu") -> dict[str, np.ndarray]:
     "Probabilities of every frame of all videos: dict video -> (n, outputs) float32, NaN without a face."
     model, s = model.to(device), recordings.stores
     try: return {v: predict_video(model, s[v].frames, s[v].fps, skips, ok=s[v].ok) for v in recordings.videos.video}
     finally: model.to("cpu")
 
-def train_one(training, recordings, tick=None, start_model=None):
+def train_one(training: Training, recordings: Recordings, tick: Callable[[], object] | None = None, start_model: Spotter | None = None) -> Trained:
     "Carry out a `Training` on `Recordings`: a `Trained`. `tick()` is called after each epoch; `start_model` is the `Spotter` to go on from."
     begun, (train, checkpoints, options) = time.perf_counter(), (training.train, training.checkpoints, training.options)
     skips = tuple(float(given or k) for given, k in zip(training.skips, mean_skips(recordings.of(train).annotations) if 0 in training.skips else (0, 0)))
@@ -132,25 +136,25 @@ def train_one(training, recordings, tick=None, start_model=None):
             part[n] = {v: known[v] for v in videos.video}
     return Trained(training, models, epochs, *parts, history, skips, (trained, time.perf_counter() - begun - trained))
 
-# %% ../../nbs/train/trainings.ipynb #f20bd598
+# %% ../../nbs/train/trainings.ipynb #7afc1525
 CODE = ("nets.spotter", "signal.lcn", "signal.augment", "train.samples", "train.fit", "train.trainings")
 
 def _describe(t): return t and dict(train=t.train, checkpoints=t.checkpoints, config=asdict(t.config), options=t.options, skips=t.skips, start=_describe(t.start))
 
-def training_key(training, recordings):
+def training_key(training: Training, recordings: Recordings) -> str:
     "Sixteen hexadecimal digits that change with the data, the subjects, the options or the code of a training."
     code = [hashlib.sha256(Path(importlib.import_module(f"mespot.{m}").__file__).read_bytes()).hexdigest() for m in CODE]
     people = {*training.people, *(training.start.people if training.start else ())}
     return hashlib.sha256(json.dumps([_describe(training), recordings.of(people).fingerprint(), code, torch.__version__]).encode()).hexdigest()[:16]
 
-def save_trained(path, done):
+def save_trained(path: str | Path, done: Trained) -> None:
     "Write a `Trained` to `path` (.npz)."
     arrays = {f"weights/{c}/{k}": v.numpy() for c, m in done.models.items() for k, v in m.state_dict().items()}
     arrays |= {f"{part}/{c}/{v}": s for part in ("val", "test") for c, by_video in getattr(done, part).items() for v, s in by_video.items()}
     meta = dict(epochs=done.epochs, skips=done.skips, seconds=done.seconds, history=done.history.to_dict("list"))
     with atomic_path(path) as tmp: np.savez(tmp, meta=np.array(json.dumps(meta)), **arrays)
 
-def load_trained(path, training):
+def load_trained(path: str | Path, training: Training) -> Trained:
     "The `Trained` of `training` that `save_trained` wrote. MespotError if the file is not whole."
     try:
         with np.load(path) as file:
@@ -163,7 +167,7 @@ def load_trained(path, training):
     except Exception as e: raise MespotError(f"{path} is no whole training ({type(e).__name__}); delete it and run again") from e
     return Trained(training, models, meta["epochs"], val, test, pd.DataFrame(meta["history"]), tuple(meta["skips"]), tuple(meta["seconds"]))
 
-# %% ../../nbs/train/trainings.ipynb #f6f4ea08
+# %% ../../nbs/train/trainings.ipynb #ac1f2ea5
 _epochs = None                                                        # in a worker: epochs done by all of them
 
 def _start(counter):
@@ -180,7 +184,8 @@ def _work(job):
     start_model = start_path and next(iter(load_trained(start_path, training.start).models.values()))
     save_trained(path, train_one(training, recordings, _tick, start_model))
 
-def run_trainings(trainings, recordings, folder=None, workers=None, progress=True):
+def run_trainings(trainings: Sequence[Training], recordings: Recordings | list[Recordings], folder: str | Path | None = None,
+                  workers: int | None = None, progress: bool = True) -> list[Trained]:
     """Carry out the trainings that are not in `folder` yet (`trainings` in the cache by default), `workers` at once; a list of `Trained` in their order.
 
     `recordings`: `Recordings`, or a list with those of each training. `workers`: processes, as many as there are processors by default. Killed at any moment and called again, it ends with the same results.
@@ -218,8 +223,8 @@ def _run(jobs, workers, progress):
             for process in workers_left: process.join()
             raise
 
-# %% ../../nbs/train/trainings.ipynb #42d213d8
-def gather(results):
+# %% ../../nbs/train/trainings.ipynb #3dbf0f8a
+def gather(results: Iterable[Trained]) -> dict[str, np.ndarray]:
     "The scores of all tested videos of a list of `Trained`: dict video -> (n, outputs). MespotError if a video is tested twice."
     out = {}
     for scores in (by_video for done in results for by_video in done.test.values()):
@@ -227,7 +232,8 @@ def gather(results):
         out |= scores
     return out
 
-def decode(results, recordings, choose, threshold_from="validation"):
+def decode(results: Iterable[Trained], recordings: Recordings, choose: Callable[..., Any],
+           threshold_from: str = "validation") -> tuple[pd.DataFrame, dict[str, Any]]:
     """Predictions of all tested videos, and the settings behind them: (table, dict checkpoint -> decoder).
 
     `choose(scores, annotations, videos)` returns a decoder (with `.spotted`, see `mespot.train.thresholds`). It is given the validation people of each checkpoint; with `threshold_from="test"`, as the

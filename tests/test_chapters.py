@@ -1,0 +1,37 @@
+"Every chapter's report with its default parameters, as a newcomer would run it: its tables are there and say what they should, not only exit 0."
+import json
+import pandas as pd
+import pytest
+from mespot.data.phantom import phantom
+from mespot.kit.runs import chapters, run_report
+
+EXPRESSIONS = phantom("tiny").annotations.kind.value_counts()
+
+def spotting(tables, metrics):
+    "12 of 30 expressions are those of two tested people at most; every decoding is scored on the same ones."
+    intervals = tables["intervals"].set_index("decoding")
+    assert len(intervals) >= 5 and (intervals.TP + intervals.FN).nunique() == 1 and intervals.index.str.contains("optimistic").sum() == 2
+    assert {"proposed", "no-lcn"} == set(tables["ablations"].name) and tables["movement_frames"].network.nunique() == 4
+    assert tables["grad_cam"].groupby("kind").size().to_dict() == dict(macro=2, micro=2)
+    assert set(tables["baselines"].spotter) == {"3D-CNN", "MDMD", "Frame differences"} and len(tables["unseen"]) == 2 and len(tables["composite"]) == 3
+    assert 0 <= metrics["f1_overall"] <= 1 and metrics["auc_micro"] == pytest.approx(tables["frames"].set_index("kind").auc["micro"])
+
+def samm_lv(tables, metrics):
+    counts = tables["spotting"].set_index(["action units", "kind"])
+    for source in ("true action units", "AU meter"):
+        assert (counts.loc[source].TP + counts.loc[source].FN).to_dict() == {**EXPRESSIONS, "overall": EXPRESSIONS.sum()}
+    assert counts.f1["true action units", "overall"] > counts.f1["AU meter", "overall"] and metrics["f1_overall true action units"] == pytest.approx(counts.f1["true action units", "overall"])
+    assert (tables["presence_true"].matched == tables["presence_true"].annotated).all() and tables["cost"].AU.iloc[-1] == "all"
+    assert tables["data_sets"].set_index("data set").loc["phantom 'tiny', seed 0", ["micro", "macro"]].to_dict() == EXPRESSIONS[["micro", "macro"]].to_dict()
+
+CHECKS = dict(spotting=spotting, samm_lv=samm_lv)
+
+def test_every_chapter_is_checked(): assert set(chapters()) == set(CHECKS)
+
+@pytest.mark.parametrize("chapter", CHECKS)
+def test_a_chapter_with_its_defaults(chapter, tmp_path):
+    folder = run_report(chapter, {}, out=tmp_path)
+    tables = {p.stem: pd.read_csv(p) for p in (folder/"tables").glob("*.csv")}
+    assert not [name for name, t in tables.items() if t.empty and name not in ("clip", "predictions", "openface_repairs")]
+    CHECKS[chapter](tables, json.loads((folder/"metrics.json").read_text()))
+    assert list((folder/"figures").glob("*.png")) and (folder/"done").exists() and "data:image/png" in (folder/"report.html").read_text()

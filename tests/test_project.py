@@ -64,6 +64,12 @@ def test_the_readme_is_the_index_notebook():
     assert (ROOT/"README.md").read_text(encoding="utf-8").strip() == body.strip().replace("(images/", "(nbs/images/"), "run: make readme"
 
 
+def test_the_documentation_lists_every_notebook():
+    written = (ROOT/"nbs"/"sidebar.yml").read_text()
+    assert sorted(re.findall(r"- ([\w/]+\.ipynb)", written)) == sorted(p.relative_to(ROOT/"nbs").as_posix() for p in NOTEBOOKS), "run: nbdev_sidebar"
+    assert all((ROOT/"nbs"/name).is_file() for name in ("_quarto.yml", "nbdev.yml", "styles.css"))
+
+
 def test_what_the_readme_names_is_there():
     readme, makefile = (ROOT/"README.md").read_text(), (ROOT/"Makefile").read_text()
     targets = set(re.findall(r"^(\w+):", makefile, re.M))

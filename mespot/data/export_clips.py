@@ -6,8 +6,8 @@
 __all__ = ['MARGIN', 'SAMM_CLASSES', 'SAMM_COLUMNS', 'SMIC_COLUMNS', 'events', 'frame_jobs', 'ClipSet', 'write_samm',
            'write_casme2', 'write_smic']
 
-# %% ../../nbs/data/export_clips.ipynb #b41faea2
-from collections.abc import Callable, Sequence
+# %% ../../nbs/data/export_clips.ipynb #cf53f031
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +21,10 @@ from .video import natural_key
 from ..measure.intervals import check_annotations, check_videos
 if TYPE_CHECKING: from mespot.data.phantom import Phantom
 
-# %% ../../nbs/data/export_clips.ipynb #b5164cd9
+# %% ../../nbs/data/export_clips.ipynb #44dec738
 MARGIN = 5                                              # frames before the onset and after the offset that a clip goes on for
 
-def events(ph: "Phantom", kind: str, emotions: Sequence[str] | None = None) -> list[dict]:
+def events(ph: "Phantom", kind: str, emotions: Collection[str] | None = None) -> list[dict]:
     """The phantom's expressions of a kind, each a dict: its annotation, `n` (the person) and `nth` (of the person's), from 1, and its clip's `frames`.
 
     `emotions`: only those. MespotError if there are none."""

@@ -14,14 +14,14 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-# %% ../../nbs/data/phantom_face.ipynb #ec764536
+# %% ../../nbs/data/phantom_face.ipynb #25e13a4e
 VIEW = 112                                  # side of the aligned view, pixels
 SCALE = 2                                   # texture pixels a unit of the face
 X0, Y0, X1, Y1 = -44, -64, 156, 186         # the canvas, in those units
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 
 @lru_cache(1)
-def canvas() -> tuple[np.ndarray, np.ndarray]:
+def canvas() -> Sequence[np.ndarray]:
     "x and y of every texture pixel, each (500, 400) float32, in units of the face."
     x, y = (np.arange(a, b, 1/SCALE, dtype=np.float32) for a, b in ((X0, X1), (Y0, Y1)))
     return np.meshgrid(x, y)
@@ -153,7 +153,7 @@ def height(face: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     z += -1.2*both(face["mouth_w"] + 2, face["mouth_y"], 3, 4) - 1.4*g(56, face["mouth_y"] + 9.5, 10, 2.4) - .7*g(56, tip + 8, 1.6, 5)
     return (z - (.5 + .9*face["age"])*both(m["fold"][0] - 2, m["fold"][1] - 2, 2.4, 7)).astype(np.float32)
 
-# %% ../../nbs/data/phantom_face.ipynb #a0d8fe76
+# %% ../../nbs/data/phantom_face.ipynb #1e72ccc5
 def _lit(face, x, y):
     "Brightness factor of lit skin, (H, W), about .4 to 1.2."
     z = cv2.GaussianBlur(height(face, x, y), (0, 0), 1.6)
@@ -163,7 +163,7 @@ def _lit(face, x, y):
     lambert = np.clip((-zx*lx - zy*ly + lz)*normal/np.sqrt(lx**2 + ly**2 + lz**2), 0, 1)
     return .42 + .68*lambert*face["contrast"] + .25*lambert**18
 
-def draw_skin(face: dict) -> tuple[np.ndarray, np.ndarray]:
+def draw_skin(face: dict) -> np.ndarray:
     "Skin, brows, nose, ears, neck and clothes, but no eyes, lips or hair: (500, 400, 3) float32 RGB, and the alpha of the person."
     (x, y), rng, m = canvas(), np.random.default_rng(face["texture"]), landmarks(face)
     both = lambda d, cy, sx, sy: _gauss(x, y, 56 - d, cy, sx, sy) + _gauss(x, y, 56 + d, cy, sx, sy)
@@ -277,7 +277,7 @@ def draw_glasses(face: dict, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     arm = np.exp(-.5*((y - 40)/.9)**2)*_soft(np.abs(x - 56) - 20.5 - r*1.1, .5)*_soft(face["width"] + 2 - np.abs(x - 56), .8)
     return (.92*np.clip(rim + bridge + arm, 0, 1)).astype(np.float32)
 
-# %% ../../nbs/data/phantom_face.ipynb #09fa1448
+# %% ../../nbs/data/phantom_face.ipynb #568010fc
 @lru_cache(4)
 def _atlas(seed):
     face = identity(seed); (x, y), (image, alpha) = canvas(), draw_head(identity(seed))
@@ -299,7 +299,7 @@ def _level(levels, value):
     i = min(max(int(levels.searchsorted(value, "right")) - 1, 0), len(levels) - 2)
     return i, min(max(float((value - levels[i])/(levels[i+1] - levels[i])), 0.), 1.)
 
-def blend(levels: Sequence[float], stack: np.ndarray, value: float) -> np.ndarray:
+def blend(levels: np.ndarray, stack: np.ndarray, value: float) -> np.ndarray:
     "Linear interpolation of `stack` (len(levels), ...) at `value`, clamped to the range of `levels`."
     i, w = _level(levels, value)
     return stack[i] if w == 0 else stack[i+1] if w == 1 else stack[i] + np.float32(w)*(stack[i+1] - stack[i])

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['app', 'options', 'parameter_sets', 'report', 'spot', 'join_pairs', 'main']
 
-# %% ../../nbs/kit/cli.ipynb #b002cec6
+# %% ../../nbs/kit/cli.ipynb #0ef154e8
 import os, re, sys, warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -16,7 +17,7 @@ from .data_cli import data
 from .runs_cli import runs
 from .sweep_cli import sweep
 
-# %% ../../nbs/kit/cli.ipynb #bf212d43
+# %% ../../nbs/kit/cli.ipynb #0d07342a
 app = typer.Typer(help="Spot, synthesise and recognise facial micro- and macro-expressions.", no_args_is_help=True, add_completion=False,
                   rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(data, name="data")
@@ -28,11 +29,11 @@ def _print_version(value: bool):
         raise typer.Exit()
 
 @app.callback()
-def options(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False):
+def options(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False) -> None:
     "Spot, synthesise and recognise facial micro- and macro-expressions in long videos."
 
-# %% ../../nbs/kit/cli.ipynb #95aee30a
-def parameter_sets(chapter, file, only=None, given=None):
+# %% ../../nbs/kit/cli.ipynb #445a170d
+def parameter_sets(chapter: str | Path, file: str | Path, only: str | None = None, given: dict | None = None) -> dict[str, dict]:
     """{run name: parameters} of the runs that `file` declares (of the one called `only`), with the parameters `given` on top.
 
     Raises MespotError, before anything is run, for a file of another chapter, a run that it lacks, and a parameter that the chapter does not have or cannot take."""
@@ -52,7 +53,7 @@ def parameter_sets(chapter, file, only=None, given=None):
         except MespotError as e: raise MespotError(f"{found.path}, run '{name}': {e}") from e
     return sets
 
-# %% ../../nbs/kit/cli.ipynb #4f01db55
+# %% ../../nbs/kit/cli.ipynb #80ca6de2
 def _print_pdf(folder):
     from mespot.kit.render import pdf
     print(f"pdf: {pdf(folder)}")
@@ -81,7 +82,7 @@ def report(chapter: Annotated[str, typer.Argument(metavar="CHAPTER", help="A cha
            only: Annotated[Optional[str], typer.Option("--run", metavar="NAME", help="Only this run of the file.")] = None,
            out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Folder for runs (default: reports).")] = None,
            force: Annotated[bool, typer.Option("--force", help="Run again what has been run before.")] = False,
-           pdf: Annotated[bool, typer.Option("--pdf", help="Also print the report as report.pdf, by Chromium or Chrome.")] = False):
+           pdf: Annotated[bool, typer.Option("--pdf", help="Also print the report as report.pdf, by Chromium or Chrome.")] = False) -> None:
     "Run a chapter with chosen parameters and render its report."
     from mespot.kit.runs import run_report
     pairs = [p.split("=", 1) for p in param or ()]
@@ -93,13 +94,13 @@ def report(chapter: Annotated[str, typer.Argument(metavar="CHAPTER", help="A cha
     print(f"report: {folder/'report.html'}")
     if pdf: _print_pdf(folder)
 
-# %% ../../nbs/kit/cli.ipynb #89cfd633
+# %% ../../nbs/kit/cli.ipynb #593b1b2a
 app.command()(sweep)
 
 @app.command()
 def spot(video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file, or a folder of images.")],
          out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Where to write (default: <video>-spotted here).")] = None,
-         fps: Annotated[Optional[float], typer.Option(metavar="FPS", help="Frames per second of a folder of images, which does not say.")] = None):
+         fps: Annotated[Optional[float], typer.Option(metavar="FPS", help="Frames per second of a folder of images, which does not say.")] = None) -> None:
     "Spot the expressions in a video; write a table and a timeline."
     from mespot.spot import spot_video
     out = out or Path(f"{video.stem or 'video'}-spotted")
@@ -109,8 +110,8 @@ def spot(video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video fi
     for line in result["summary"]: print(line)
     print(f"written: {out/'predictions.csv'}, {out/'timeline.png'}")
 
-# %% ../../nbs/kit/cli.ipynb #923f2973
-def join_pairs(args):
+# %% ../../nbs/kit/cli.ipynb #892ef9bc
+def join_pairs(args: Iterable[str]) -> list[str]:
     "Command-line words with each `-p name value` as `-p name=value`."
     words, joined = iter(args), []
     for word in words:
@@ -122,7 +123,7 @@ def join_pairs(args):
         joined.append(name if "=" in name else f"{name}={value}")
     return joined
 
-# %% ../../nbs/kit/cli.ipynb #d1ff4078
+# %% ../../nbs/kit/cli.ipynb #f2674c1d
 def _said(error):
     "Print a sentence on stderr, and where a partial report is; with MESPOT_DEBUG set, the traceback before it."
     if os.environ.get("MESPOT_DEBUG"):
@@ -133,7 +134,7 @@ def _said(error):
     print(f"mespot: {error if isinstance(error, MespotError) else f'{type(error).__name__}: {error}'}", file=sys.stderr)
     if folder := getattr(error, "folder", None): print(f"partial report: {folder/'report.html'}", file=sys.stderr)
 
-def main(args=None):
+def main(args: Iterable[str] | None = None) -> int:
     "The command `mespot`: returns its exit code; never ends in a bare traceback."
     try:
         code = app(join_pairs(sys.argv[1:] if args is None else args), prog_name="mespot", standalone_mode=False) or 0

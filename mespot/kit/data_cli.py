@@ -35,9 +35,9 @@ def _print(table, title="", rows=None):
     for line in zip(*columns): print("  " + "  ".join(t.rjust(w) if r else t.ljust(w) for (t, _), w, r in zip(line, wide, right)).rstrip())
     if len(shown) < len(table): print(f"  … and {len(table) - len(shown)} more")
 
-# %% ../../nbs/kit/data_cli.ipynb #304218f7
+# %% ../../nbs/kit/data_cli.ipynb #21ee7c3a
 @data.command("list")
-def list_sets():
+def list_sets() -> None:
     "List the data sets that the manifest knows, and where they were found here."
     import pandas as pd
     from mespot.core import cache_dir
@@ -50,11 +50,11 @@ def list_sets():
         rows.append(dict(name=name, kind=known.kind, title=known.title, here=str(here or ""), prepared="yes" if (cache_dir()/"prepared"/name/"videos.csv").exists() else ""))
     _print(pd.DataFrame(rows))
 
-# %% ../../nbs/kit/data_cli.ipynb #a3d4fc95
+# %% ../../nbs/kit/data_cli.ipynb #cc7301c6
 @data.command()
 def check(name: NAME, root: ROOT = None,
           deep: Annotated[bool, typer.Option("--deep", help="Decode every picture; takes as long as reading them all.")] = False,
-          repairs: Annotated[Optional[Path], typer.Option(metavar="FILE.csv", help="Write all repairs to a file.")] = None):
+          repairs: Annotated[Optional[Path], typer.Option(metavar="FILE.csv", help="Write all repairs to a file.")] = None) -> None:
     "Compare a copy with what is expected: counts, missing and damaged files, repairs. Exit code 1 if it is incomplete."
     from mespot.core import atomic_path
     from mespot.data.check import check as look
@@ -72,10 +72,10 @@ def check(name: NAME, root: ROOT = None,
     print(f"\n{'complete' if found.complete else 'INCOMPLETE: ' + found.why}")
     raise typer.Exit(0 if found.complete else 1)
 
-# %% ../../nbs/kit/data_cli.ipynb #23af14bf
+# %% ../../nbs/kit/data_cli.ipynb #221a35de
 @data.command()
 def describe(name: NAME, root: ROOT = None,
-             out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Write the tables and figures there (default: <name>-described here).")] = None):
+             out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Write the tables and figures there (default: <name>-described here).")] = None) -> None:
     "Durations, skips, move-to-neutral ratio and leave-one-subject-out distribution of a data set's annotations."
     import matplotlib
     matplotlib.use("Agg")
@@ -101,9 +101,9 @@ def describe(name: NAME, root: ROOT = None,
     _print(tables["loso"][["fold", "test", "val", "train frames", "val frames", "test frames"]], "Leave-one-subject-out (Figure 5.7)", 40)
     print(f"\nwritten: {', '.join(str(out/f) for f in ('durations.csv', 'move_to_neutral.csv', 'loso.csv', 'move_to_neutral.png', 'loso.png'))}")
 
-# %% ../../nbs/kit/data_cli.ipynb #c4491d88
+# %% ../../nbs/kit/data_cli.ipynb #63448140
 @data.command()
-def fetch(name: NAME):
+def fetch(name: NAME) -> None:
     "Fetch freely available data and keep it in the cache; for a licensed set, say how to apply."
     from mespot.data.manifest import entry
     known = entry(name)
@@ -111,14 +111,14 @@ def fetch(name: NAME):
     from mespot.data.open_clips import fetch_open_clips
     for clip, path in fetch_open_clips().items(): print(f"{clip}: {path}")
 
-# %% ../../nbs/kit/data_cli.ipynb #6c0df820
+# %% ../../nbs/kit/data_cli.ipynb #ddd1cfaa
 @data.command()
 def prepare(name: NAME, root: ROOT = None,
             out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Where to keep frames and tables (default: prepared/NAME in the cache).")] = None,
             aligner: Annotated[str, typer.Option(help="opencv, dlib68, openface or none.")] = "opencv",
             aus: Annotated[str, typer.Option(help="Action units from: meter, openface or none.")] = "meter",
             openface: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Folder with OpenFace's output, a <video>.csv for each video.")] = None,
-            workers: Annotated[Optional[int], typer.Option(metavar="N", help="Processes (default: as many as processors).")] = None):
+            workers: Annotated[Optional[int], typer.Option(metavar="N", help="Processes (default: as many as processors).")] = None) -> None:
     "Align every video and measure its action units; go on where it stopped. Exit code 1 if a video failed."
     import sys, warnings
     from mespot.data.prepare import Preparation, prepare as work, prepared_folder
@@ -139,7 +139,7 @@ def prepare(name: NAME, root: ROOT = None,
     print(f"\nprepared: {folder}")
     raise typer.Exit(1 if len(failed) else 0)
 
-# %% ../../nbs/kit/data_cli.ipynb #e8b62612
+# %% ../../nbs/kit/data_cli.ipynb #d10e1f2d
 LAYOUTS = {"samm-lv": "export_long", "cas-me2": "export_long", "samm": "export_clips", "casme2": "export_clips", "smic": "export_clips",
            "ck-plus": "export_expressions", "mug": "export_expressions", "fer2013": "export_expressions", "kdef": "export_expressions"}
 
@@ -153,7 +153,7 @@ def export_phantom(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A
                    fps: Annotated[Optional[float], typer.Option(help="Frames per second (default: those of the layout).")] = None,
                    view: Annotated[str, typer.Option(help="camera (640x480, to be aligned) or aligned (112x112, quick to write).")] = "camera",
                    quirks: Annotated[bool, typer.Option("--quirks/--no-quirks", help="With the accidents of the real spreadsheets, or without.")] = True,
-                   workers: Annotated[Optional[int], typer.Option(metavar="N", help="Processes (default: as many as processors).")] = None):
+                   workers: Annotated[Optional[int], typer.Option(metavar="N", help="Processes (default: as many as processors).")] = None) -> None:
     "Write a phantom out in the exact layout of a licensed data set."
     import os
     from importlib import import_module

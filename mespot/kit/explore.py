@@ -5,19 +5,22 @@
 # %% auto #0
 __all__ = ['STYLE', 'SLIDERS', 'NEW', 'readout', 'frame_line', 'interval_line', 'Panel', 'Explorer', 'explore']
 
-# %% ../../nbs/kit/explore.ipynb #8d4efbc1
+# %% ../../nbs/kit/explore.ipynb #5290adf7
 import html, threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 import numpy as np
 from ..core import MespotError
+from ..data.recordings import Recordings
 from .explore_session import SHIPPED, Session, known_sets, known_weights, open_any
 from .explore_view import GUTTER, HEIGHT, WIDTH, cursor, frame_picture, timeline, to_png
 from ..measure.intervals import KINDS
 from ..report import COLOURS
 
-# %% ../../nbs/kit/explore.ipynb #74589643
-def readout(session):
+# %% ../../nbs/kit/explore.ipynb #27fd190e
+def readout(session: Session) -> str:
     "Counts and scores of the present video, or how much was spotted if it has no annotations: HTML."
     counts, found = session.counts, session.found
     if counts is None: return f"<p>{', '.join(f'{(found.kind == kind).sum()} {kind}' for kind in KINDS)} spotted; this data set has no annotations to compare with.</p>"
@@ -25,13 +28,13 @@ def readout(session):
     head = "".join(f"<th>{name}</th>" for name in ("", "TP", "FP", "FN", "precision", "recall", "F1"))
     return f'<table class="mespot-counts"><tr>{head}</tr>{rows}</table><small>This video only, IoU ≥ 0.5; for looking, not for reporting.</small>'
 
-def frame_line(session, frame):
+def frame_line(session: Session, frame: int) -> str:
     "Frame, time and smoothed scores in one line of HTML."
     level = session.smoothed[frame]
     scores = "no face" if np.isnan(level).any() else " · ".join(f'<span style="color:{COLOURS[kind]}">{kind} {s:.2f}</span>' for kind, s in zip(KINDS, level))
     return f"<b>frame {frame}</b> of {len(session.store)} · {frame/session.fps:.2f} s · {scores}"
 
-def interval_line(r):
+def interval_line(r: Any) -> str:
     "One row of the table of intervals as text."
     mark = "" if r.right is None else ("✓ " if r.right else "✗ ")
     return f"{mark}{r.kind} {r.onset}–{r.offset} · {r.onset/r.fps:.2f} s · {r.score:.2f}{' · by hand' if r.edited else ''}"
@@ -125,12 +128,12 @@ class Panel:
         w = self.w
         self.box = w.VBox([w.HTML(STYLE), self._make_sources(), w.HBox([self._make_player(), self._make_editor()]), self._make_timeline(), self._make_settings()])
 
-# %% ../../nbs/kit/explore.ipynb #9838dfb3
+# %% ../../nbs/kit/explore.ipynb #76350834
 class Explorer(Panel):
     """A `Session` under the hands of a person; JupyterLab shows it.
 
     `sets`, `networks`: what the drop-downs offer, dict name -> function that gives `Recordings`, the session's own first, and dict name -> path of weights."""
-    def __init__(self, session, sets, networks):
+    def __init__(self, session: Session, sets: dict[str, Callable[[], Recordings] | None], networks: dict[str, str | Path]) -> None:
         self.w, self.session, self.sets, self.networks = _ipywidgets(), session, sets, networks
         self.opened, self.chosen, self._quiet, self._lock = {next(iter(sets)): session.recordings}, None, False, threading.RLock()
         self._make()
@@ -204,14 +207,14 @@ class Explorer(Panel):
         try: yield
         finally: self._quiet = was
 
-    def look(self):
+    def look(self) -> None:
         "Show the frame that the slider is at."
         s, t, k = self.session, self.frame.value, self.flow.value
         pair = s.store.frames[list(s.pair(t, k))] if k >= 0 and s.store.ok[t] else None
         self.picture.value = to_png(frame_picture(s.store.frames[t], pair))
         self.line.value, self.over.value = frame_line(s, t), cursor(t, len(s.store), self.chosen)
 
-    def show(self):
+    def show(self) -> None:
         "Show what the session now is."
         s, row = self.session, self.session.row_of(self.chosen)
         self.chosen = None if row is None else s.span(row)
@@ -241,14 +244,14 @@ class Explorer(Panel):
         self.click.max, self.play.step = 2*last + 1, max(1, round(self.session.fps/25))
         self.play.interval = round(1000*self.play.step/self.session.fps)
 
-# %% ../../nbs/kit/explore.ipynb #010f1597
-def explore(dataset="phantom",  # "phantom", a prepared data set (name or folder), a video file or folder of images, or `Recordings`
-            preset="tiny",      # of the phantom
-            video=None,         # the id of the video to begin with; by default the first
-            weights=None,       # a .safetensors file with its card, or its name in the list of networks; by default those that ship
-            seed=0,             # of the phantom
-            fps=None,           # frames per second of a folder of images
-            out=None):          # folder for what is exported; by default `explored` among the reports
+# %% ../../nbs/kit/explore.ipynb #e9c1b6eb
+def explore(dataset: str | Path | Recordings = "phantom",  # "phantom", a prepared data set (name or folder), a video file or folder of images, or `Recordings`
+            preset: str = "tiny",                          # of the phantom
+            video: str | None = None,                      # the id of the video to begin with; by default the first
+            weights: str | Path | None = None,             # a .safetensors file with its card, or its name in the list of networks; by default those that ship
+            seed: int = 0,                                 # of the phantom
+            fps: float | None = None,                      # frames per second of a folder of images
+            out: str | Path | None = None) -> Explorer:    # folder for what is exported; by default `explored` among the reports
     "An `Explorer`, which JupyterLab shows when it is the last thing in a cell. Raises MespotError for what cannot be opened, or if ipywidgets is missing."
     _ipywidgets()
     recordings, networks = open_any(dataset, preset, seed, fps), known_weights()

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SHIPPED', 'open_any', 'known_sets', 'known_weights', 'corrected', 'Session']
 
-# %% ../../nbs/kit/explore_session.ipynb #04d009b5
+# %% ../../nbs/kit/explore_session.ipynb #3df35d46
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..measure.intervals import KINDS, check_annotations, match, score_intervals
 from ..nets.spotter import frame_quads, load_weights, predict_video, skip_frames
 from ..signal.postprocess import PostProcessing
 
-# %% ../../nbs/kit/explore_session.ipynb #8f33cf1b
+# %% ../../nbs/kit/explore_session.ipynb #5dd69faa
 class _Opened(dict):
     "Frame stores by video, each opened by `opener(video)` when it is first asked for."
     def __init__(self, opener): self.opener = opener
@@ -41,7 +42,7 @@ def _of_file(path, fps):
     video = dict(video=path.stem, subject=path.stem, fps=store.fps, n_frames=len(store))
     return Recordings(path.stem, pd.DataFrame([video]), pd.DataFrame(columns=["video", "subject", "onset", "offset", "kind", "fps"]), {path.stem: store}, None, path.name)
 
-def open_any(dataset="phantom", preset="tiny", seed=0, fps=None):
+def open_any(dataset: str | Path | Recordings = "phantom", preset: str = "tiny", seed: int = 0, fps: float | None = None) -> Recordings:
     """`Recordings` to look at: "phantom" (of that `preset` and `seed`), the name or folder of a prepared data set, or a video file or folder of images, which has no annotations.
 
     `fps` is for folders of images, which do not say. Raises MespotError for what is not there or cannot be read."""
@@ -53,40 +54,40 @@ def open_any(dataset="phantom", preset="tiny", seed=0, fps=None):
     found = open_prepared(dataset)
     return Recordings(found.dataset.name, found.dataset.videos, found.dataset.annotations, _Opened(found.store), None, found.dataset.name)
 
-def known_sets(seed=0):
+def known_sets(seed: int = 0) -> dict[str, Callable[[], Recordings]]:
     "What can be opened here without naming a path, the phantoms and the prepared data sets of the cache: dict name -> function that returns `Recordings`."
     prepared = sorted(p.parent.name for p in cache_dir("prepared").glob("*/videos.csv"))
     return {f"phantom-{p}": partial(open_any, "phantom", p, seed) for p in PRESETS} | {name: partial(open_any, name) for name in prepared}
 
-# %% ../../nbs/kit/explore_session.ipynb #325dbadd
+# %% ../../nbs/kit/explore_session.ipynb #90ec1bcb
 SHIPPED = package_file("weights", "spotter.safetensors")
 
-def known_weights(reports=None):
+def known_weights(reports: str | Path | None = None) -> dict[str, Path]:
     "Spotting networks by name: the one that ships, and those of runs in the folder `reports` (default: `reports_folder()`). dict name -> path."
     trained = sorted(Path(reports or reports_folder()).glob("*/*/weights/*.safetensors"))
     return {"shipped with mespot": SHIPPED} | {"/".join(p.with_suffix("").parts[-4:]).replace("/weights/", "/"): p for p in trained}
 
-# %% ../../nbs/kit/explore_session.ipynb #8f2f566f
+# %% ../../nbs/kit/explore_session.ipynb #e8457b32
 def _overlap(a, b): return a[2] == b[2] and a[0] <= b[1] and b[0] <= a[1]
 
-def corrected(spotted, kept=(), gone=()):
+def corrected(spotted: Iterable[tuple[int, int, str]], kept: Collection[tuple[int, int, str]] = (), gone: Collection[tuple[int, int, str]] = ()) -> list[tuple[int, int, str, bool]]:
     "Intervals (onset, offset, kind) after corrections, in order: list of (onset, offset, kind, whether by hand). Automatic ones give way to `kept` and `gone` ones of their kind that they overlap."
     free = [s for s in spotted if not any(_overlap(s, c) for c in (*kept, *gone))]
     return sorted([(*s, False) for s in free] + [(*s, True) for s in kept])
 
-# %% ../../nbs/kit/explore_session.ipynb #6ccfecd1
+# %% ../../nbs/kit/explore_session.ipynb #9b1f920b
 class Session:
     """One person looking at spotted videos.
 
     recordings, video (id), store, weights (path), card: what is looked at. scores, smoothed: (n, 2). post: the `PostProcessing`. found: table of intervals, with `edited` (by hand) and
     `right` (bool, or None without annotations). truth: the annotations of the video with `found` (bool), or None if the data set has none. counts: TP, FP, FN, precision, recall and f1 of this video in
     rows micro, macro, overall, or None. out: folder of `export`, by default `explored` in `reports_folder()`."""
-    def __init__(self, recordings, video=None, weights=None, out=None):
+    def __init__(self, recordings: Recordings, video: str | None = None, weights: str | Path | None = None, out: str | Path | None = None) -> None:
         self.out, self._scores, self._steps = Path(out or reports_folder()/"explored"), {}, {}
         self.recordings = self.video = self.weights = None
         self.open(recordings, video or recordings.videos.video.iloc[0], weights or SHIPPED)
 
-    def open(self, recordings=None, video=None, weights=None):
+    def open(self, recordings: Recordings | None = None, video: str | None = None, weights: str | Path | None = None) -> None:
         """Look at other `recordings`, another `video` (id) or another network (path of `weights`); None: as it is. Other weights bring their own settings.
 
         Scores are computed once for each video and network. Raises MespotError, and changes nothing, if something cannot be opened."""
@@ -109,9 +110,9 @@ class Session:
         self.recompute()
 
     @property
-    def fps(self): return self.store.fps
+    def fps(self) -> float: return self.store.fps
 
-    def recompute(self):
+    def recompute(self) -> None:
         "Intervals, which of them are right, and counts from the scores, the settings and the corrections."
         self.smoothed = self.post.smoothed(self.scores, self.fps)                                # (n, 2)
         spotted = [(int(a), int(b), kind) for kind, rows in zip(KINDS, self.post.spotted(self.scores, self.fps)) for a, b, _ in rows]
@@ -130,39 +131,39 @@ class Session:
         level = self.smoothed[onset:offset+1, KINDS.index(kind)]
         return 0. if np.isnan(level).all() else float(np.nanmax(level))
 
-    def set(self, name, k, value):
+    def set(self, name: str, k: int, value: float) -> None:
         "Set one of the settings of `PostProcessing` (threshold, cutoff, gap, shortest, longest) for kind number `k` and recompute. MespotError, and no change, for an impossible value."
         pair = list(getattr(self.post, name))
         pair[k] = value
         self.post = replace(self.post, **{name: tuple(pair)})
         self.recompute()
 
-    def reset(self):
+    def reset(self) -> None:
         "Back to the settings that came with the network; corrections stay."
         self.post = PostProcessing(**self.card["postprocessing"])
         self.recompute()
 
-    def pair(self, frame, k):
+    def pair(self, frame: int, k: int) -> tuple[int, int]:
         "The two frames that the network compares for kind number `k` at `frame`: two ints."
         k, skips = 2*k, skip_frames(self.card["skips"], self.fps)
         quad = frame_quads(np.array([frame]), skips, len(self.store), self.card["config"].get("pair", "centred"), self.store.ok)[0]
         return tuple(quad[k:k+2].tolist())
 
-    def at(self, frame):
+    def at(self, frame: int) -> int | None:
         "The row of `found` whose interval holds `frame`, the shortest of several; None if there is none."
         inside = self.found[(self.found.onset <= frame) & (self.found.offset >= frame)]
         return None if inside.empty else int((inside.offset - inside.onset).idxmin())
 
-    def row_of(self, span):
+    def row_of(self, span: tuple[int, int, str] | None) -> int | None:
         "The first row of `found` of the same kind that overlaps `span` (onset, offset, kind); None if there is none, or `span` is None."
         return next((i for i in self.found.index if span and _overlap(self.span(i), span)), None)
 
-    def span(self, row):
+    def span(self, row: int) -> tuple[int, int, str]:
         "(onset, offset, kind) of a row of `found`."
         r = self.found.loc[row]
         return int(r.onset), int(r.offset), r.kind
 
-    def beyond(self, frame, step):
+    def beyond(self, frame: int, step: int) -> int | None:
         "The row of the first interval that begins after `frame` (`step` 1), or of the last that begins before it (-1); None if there is none."
         rows = self.found.index[(self.found.onset > frame) if step > 0 else (self.found.onset < frame)]
         return None if rows.empty else int(rows[0 if step > 0 else -1])
@@ -181,30 +182,30 @@ class Session:
         self._correct([*kept, new], [*gone, *([old] if old else [])])
         return int(self.found.index[(self.found.onset == onset) & (self.found.offset == offset) & (self.found.kind == kind)][0])
 
-    def add(self, onset, offset, kind):
+    def add(self, onset: int, offset: int, kind: str) -> int:
         "Add an interval (inclusive frames); its row. It takes the place of automatic ones of its kind that it overlaps. MespotError if it is outside the video or overlaps another corrected one of its kind."
         return self._put((int(onset), int(offset), kind))
 
-    def change(self, row, onset=None, offset=None, kind=None):
+    def change(self, row: int, onset: int | None = None, offset: int | None = None, kind: str | None = None) -> int:
         "Change the interval in `row`; its new row. Errors as in `add`."
         old = self.span(row)
         new = tuple(b if a is None else a for a, b in zip((onset, offset, kind), old))
         return row if new == old else self._put(new, old)
 
-    def delete(self, row):
+    def delete(self, row: int) -> None:
         "Delete the interval in `row`; nothing automatic of its kind comes back where it was."
         kept, gone = self._steps[self.store.path][-1]
         old = self.span(row)
         self._correct([s for s in kept if s != old], [*gone, old])
 
-    def undo(self):
+    def undo(self) -> bool:
         "Take the last correction of this video back; False if there is none."
         if len(self._steps[self.store.path]) == 1: return False
         self._steps[self.store.path].pop()
         self.recompute()
         return True
 
-    def export(self, path=None):
+    def export(self, path: str | Path | None = None) -> Path:
         "Write the intervals as a table (video, subject, onset, offset, kind, score, fps, edited); its path, by default <out>/<data set>-<video>.csv."
         path = Path(path or self.out/f"{self.recordings.name}-{self.video}.csv")
         with atomic_path(path) as tmp: self.found.drop(columns="right").to_csv(tmp, index=False)

@@ -6,29 +6,31 @@
 __all__ = ['FLOW_FULL', 'GUTTER', 'WIDTH', 'PANEL', 'BAR', 'HEIGHT', 'flow_between', 'flow_colours', 'frame_picture', 'to_png',
            'envelope', 'timeline', 'cursor']
 
-# %% ../../nbs/kit/explore_view.ipynb #1eb003a4
+# %% ../../nbs/kit/explore_view.ipynb #f2cdb33f
+from collections.abc import Sequence
 import cv2
 import numpy as np
+import pandas as pd
 from ..data.frames import missing_runs
 from ..measure.intervals import KINDS
 from ..report import COLOURS
 from ..signal.lcn import lcn
 
-# %% ../../nbs/kit/explore_view.ipynb #16b267b7
+# %% ../../nbs/kit/explore_view.ipynb #80161630
 FLOW_FULL = 2.    # pixels of the view that are shown in full colour
 
-def flow_between(a, b):
+def flow_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     "Dense optical flow from frame `a` to frame `b`, (H, W) uint8 each: (H, W, 2) float32, x and y in pixels (DIS; Kroeger et al. 2016)."
     return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(np.ascontiguousarray(a), np.ascontiguousarray(b), None)
 
-def flow_colours(flow, full=FLOW_FULL):
+def flow_colours(flow: np.ndarray, full: float = FLOW_FULL) -> tuple[np.ndarray, np.ndarray]:
     "Colours (H, W, 3) uint8 BGR of the directions of `flow` (H, W, 2), and their opacity (H, W, 1), 0 to .75, which is reached at `full` pixels."
     length, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1])
     hsv = np.full((*flow.shape[:2], 3), 255, np.uint8)
     hsv[..., 0] = np.rint(angle*90/np.pi).astype(int) % 180
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), .75*(length/full).clip(0, 1)[..., None]
 
-# %% ../../nbs/kit/explore_view.ipynb #0984288f
+# %% ../../nbs/kit/explore_view.ipynb #b6f03bd1
 def _over(picture, flow):
     "`picture` (H, W, 3) under the colours of `flow` (H, W, 2)."
     colours, opacity = flow_colours(flow)
@@ -39,7 +41,7 @@ def _key(side):
     y, x = np.mgrid[-1:1:side*1j, -1:1:side*1j].astype(np.float32)
     return np.stack([x, y], -1)*FLOW_FULL*(np.hypot(x, y) <= 1)[..., None]
 
-def frame_picture(frame, pair=None):
+def frame_picture(frame: np.ndarray, pair: np.ndarray | Sequence[np.ndarray] | None = None) -> np.ndarray:
     """Aligned face and, right of it, its LCN: (H, 2W, 3) uint8 BGR.
 
     `frame` (H, W) uint8; `pair`, two such frames, lays the optical flow from the first to the second over both."""
@@ -50,12 +52,12 @@ def frame_picture(frame, pair=None):
     picture[-side-1:-1, 1:side+1] = _over(np.full((side, side, 3), 60, np.uint8), _key(side))
     return picture
 
-def to_png(picture):
+def to_png(picture: np.ndarray) -> bytes:
     "A picture (H, W, 3) uint8 BGR as the bytes of a PNG, lightly compressed because that is quick."
     return cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
-# %% ../../nbs/kit/explore_view.ipynb #18bf9d6b
-def envelope(x, columns):
+# %% ../../nbs/kit/explore_view.ipynb #eeba1b1b
+def envelope(x: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
     "Lowest and highest value of a signal `x` (n,) in each of at most `columns` equal stretches: two arrays (c,), NaN where a stretch has only NaN; c = n for a short signal."
     starts = np.arange(min(columns, len(x)))*len(x)//min(columns, len(x))
     return np.fmin.reduceat(x, starts), np.fmax.reduceat(x, starts)
@@ -81,7 +83,7 @@ def _seconds(duration):
     step = next(s for s in (.1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, np.inf) if duration/s <= 12)
     return np.arange(0, duration, step) if np.isfinite(step) else np.zeros(1)
 
-# %% ../../nbs/kit/explore_view.ipynb #1a75c7d4
+# %% ../../nbs/kit/explore_view.ipynb #82719dc1
 def _svg(body):
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{GUTTER + WIDTH}" height="{HEIGHT}" style="display:block" font-family="sans-serif" font-size="11">{body}</svg>'
 
@@ -90,7 +92,7 @@ def _top(k): return BAR + 4 + k*(PANEL + BAR + 8)
 def _rect(onset, offset, scale, top, height, attributes):
     return f'<rect x="{onset*scale:.1f}" y="{top:.1f}" width="{max((offset + 1 - onset)*scale, 1.5):.1f}" height="{height}" {attributes}/>'
 
-def timeline(scores, smoothed, fps, threshold, found, truth=None):
+def timeline(scores: np.ndarray, smoothed: np.ndarray, fps: float, threshold: Sequence[float], found: pd.DataFrame, truth: pd.DataFrame | None = None) -> str:
     """Timeline of one video as SVG text, `WIDTH` pixels for the signals and `GUTTER` for their names, `HEIGHT` pixels high.
 
     `scores`, `smoothed` (n, 2), NaN where there is no face; `threshold` (micro, macro); `found`: a table with onset, offset, kind and edited (bool); `truth`: None, or one with
@@ -114,7 +116,7 @@ def timeline(scores, smoothed, fps, threshold, found, truth=None):
                    f'<text x="-6" y="{top + PANEL/2 + 4}" fill="{c}" font-weight="bold">{kind}</text>' + (f'<text x="-6" y="{top - 4}">true</text>' if truth is not None else "") + "</g>")
     return _svg(f'<rect width="100%" height="100%" fill="white"/><g transform="translate({GUTTER} 0)">{"".join(out)}</g>')
 
-def cursor(frame, n, chosen=None):
+def cursor(frame: int, n: int, chosen: tuple[int, int, str] | None = None) -> str:
     "What is laid over a `timeline` of `n` frames: a line at `frame`, and a frame around the `chosen` interval (onset, offset, kind), if there is one. SVG text."
     x, top = (frame + .5)*WIDTH/n, _top(0)
     body = f'<path d="M{x:.1f} {top - BAR}V{_top(1) + PANEL}" stroke="#d00" stroke-width="1.2"/>'

@@ -14,7 +14,7 @@ import yaml
 from ..core import MespotError
 from .render import _value, figure_text, key_figures
 
-# %% ../../nbs/kit/history.ipynb #2a39a5c0
+# %% ../../nbs/kit/history.ipynb #4b951a39
 INTERRUPTED = "It was interrupted."
 
 def _alive(env):
@@ -25,7 +25,7 @@ def _alive(env):
     except ImportError: return True                                 # it comes with the extra 'notebooks', without which nothing runs
     return psutil.pid_exists(env["pid"])
 
-def read_run(folder):
+def read_run(folder: str | Path) -> dict | None:
     "A run folder as a dict: folder, chapter, run, started (datetime), seconds (None if unknown), status, metrics, parameters, environment; None if it is not a run folder."
     folder = Path(folder)
     try:
@@ -41,8 +41,8 @@ def read_run(folder):
     return dict(folder=folder, chapter=env.get("chapter", folder.parent.name), run=folder.name, started=started, seconds=env.get("seconds"), status=status,
                 metrics=metrics, parameters=parameters or {}, environment=env)
 
-# %% ../../nbs/kit/history.ipynb #50d3f290
-def find_runs(out, chapter=None):
+# %% ../../nbs/kit/history.ipynb #cfd628a7
+def find_runs(out: str | Path, chapter: str | None = None) -> list[dict]:
     "The runs in `out`/*/* as `read_run` has them, newest first; of one chapter only if it is named. MespotError if that chapter has none."
     found = sorted(filter(None, (read_run(p.parent) for p in Path(out).glob("*/*/environment.json"))), key=lambda r: (r["started"], r["run"]), reverse=True)
     if chapter is None: return found
@@ -50,14 +50,14 @@ def find_runs(out, chapter=None):
     if not of: raise MespotError(f"no run of {chapter} in {out}; there are runs of: {', '.join(sorted({r['chapter'] for r in found})) or 'nothing'}")
     return of
 
-def run_table(found, figures=3):
+def run_table(found: list[dict], figures: int = 3) -> pd.DataFrame:
     "A table of runs: chapter, run, when, seconds, status, and the first few key figures in words."
     said = lambda r: ", ".join(f"{name} {figure_text(value)}" for name, value, _ in key_figures(r["metrics"])[:figures])
     rows = [(r["chapter"], r["run"], f"{r['started']:%Y-%m-%d %H:%M}", r["seconds"], r["status"], said(r)) for r in found]
     return pd.DataFrame(rows, columns=["chapter", "run", "when", "seconds", "status", "key figures"]).astype({"seconds": float})
 
-# %% ../../nbs/kit/history.ipynb #55786d44
-def one_run(name, found):
+# %% ../../nbs/kit/history.ipynb #3f53a2b0
+def one_run(name: str, found: list[dict]) -> dict:
     "The one run of `found` whose folder is `name`, or that alone has `name` in the last two parts of its path; MespotError if there is none, or more than one."
     if (folder := Path(name)).is_dir() and (run := read_run(folder)): return run
     called = {"/".join(r["folder"].parts[-2:]): r for r in found}
@@ -66,7 +66,7 @@ def one_run(name, found):
     if not fits: raise MespotError(f"no run has {name!r} in its name; see: mespot runs list")
     raise MespotError(f"{len(fits)} runs have {name!r} in their names: {', '.join(r['run'] for r in fits[:6])}{' …' if len(fits) > 6 else ''}; give more of the name")
 
-# %% ../../nbs/kit/history.ipynb #0e5658c8
+# %% ../../nbs/kit/history.ipynb #2cbd0785
 def _beside(records, text=_value):
     "A table with a row for each key of the dicts `records`, and a column A, B, … for each dict; '(none)' where it lacks the key."
     keys = dict.fromkeys(k for r in records for k in r)
@@ -75,7 +75,7 @@ def _beside(records, text=_value):
 
 def _differing(table): return table[table.iloc[:, 1:].nunique(axis=1) > 1].reset_index(drop=True)
 
-def compare_runs(found):
+def compare_runs(found: list[dict]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """(parameters, origin, metrics) of up to 26 runs as three tables with a column A, B, … for each: the parameters that differ, what else differs (code, data, device), and all metrics.
 
     Of two runs, the metrics have a column `B - A`, empty where they are not both numbers."""
@@ -90,14 +90,14 @@ def compare_runs(found):
         metrics["B - A"] = [f"{y - x:+.3f}" if isinstance(x, (int, float)) and isinstance(y, (int, float)) else "" for x, y in zip(a, b)]
     return _differing(_beside([r["parameters"] for r in found])), _differing(_beside(origin)), metrics
 
-# %% ../../nbs/kit/history.ipynb #bf733aec
-def is_ours(run, out):
+# %% ../../nbs/kit/history.ipynb #fd27c357
+def is_ours(run: dict, out: str | Path) -> bool:
     "Whether a run's folder (as of `read_run`) is one that the runner made in `out` and nobody has renamed, moved or linked."
     folder, env = run["folder"], run["environment"]
     plain = not (folder.is_symlink() or folder.parent.is_symlink()) and folder.resolve().parents[1] == Path(out).resolve()
     return plain and re.search(r"_[0-9a-f]{8}$", folder.name) is not None and env.get("run", folder.name) == folder.name and env.get("chapter", folder.parent.name) == folder.parent.name
 
-def choose(found, out, failed=False, older_than=None, keep_last=None, now=None):
+def choose(found: list[dict], out: str | Path, failed: bool = False, older_than: float | None = None, keep_last: int | None = None, now: datetime | None = None) -> list[dict]:
     """The runs of `found` (newest first) that may go: of those that are ours and not at work, those not done (`failed`), and those started more than `older_than` days ago;
     of what is left, the newest `keep_last` of each chapter stay. MespotError if nothing is asked for, or something negative."""
     if not failed and older_than is None and keep_last is None: raise MespotError("say which runs may go: --failed, --older-than DAYS or --keep-last N")
@@ -110,8 +110,8 @@ def choose(found, out, failed=False, older_than=None, keep_last=None, now=None):
         if kept[r["chapter"]] > (keep_last or 0): chosen.append(r)
     return chosen
 
-# %% ../../nbs/kit/history.ipynb #b915bd55
-def remove_run(run, out):
+# %% ../../nbs/kit/history.ipynb #52fcc71f
+def remove_run(run: dict, out: str | Path) -> None:
     "Delete a run's folder. MespotError for one that is not ours, or that cannot be deleted."
     folder = run["folder"]
     if not is_ours(run, out) or read_run(folder) is None: raise MespotError(f"{folder} is not a run that mespot made there; delete it by hand if it is to go")

@@ -13,8 +13,8 @@ from ..core import MespotError, atomic_path, package_file
 from .history import find_runs
 from .render import KINDS, _value, figure_text, key_figures, name_parts
 
-# %% ../../nbs/kit/index_page.ipynb #163332b0
-def thumbnail(folder, width=320, height=200):
+# %% ../../nbs/kit/index_page.ipynb #c1ee7b9a
+def thumbnail(folder: str | Path, width: int = 320, height: int = 200) -> bytes | None:
     "A JPEG (bytes) of a run's first figure, at most `width` x `height` pixels: of figures/*.png, else the first picture in report.html. None if there is neither."
     import cv2, numpy as np
     pictures = sorted((Path(folder)/"figures").glob("*.png"), key=lambda p: (p.stat().st_mtime_ns, p.name))
@@ -28,14 +28,14 @@ def thumbnail(folder, width=320, height=200):
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 72])[1].tobytes()
 
-# %% ../../nbs/kit/index_page.ipynb #8e1a2b52
-def span(seconds):
+# %% ../../nbs/kit/index_page.ipynb #1a90bba1
+def span(seconds: float | None) -> str:
     "Seconds as people say them."
     if seconds is None: return "unknown time"
     m, s = divmod(round(seconds), 60)
     return f"{m//60} h {m%60} min" if m >= 60 else f"{m} min {s} s" if m else f"{s} s"
 
-def figure_grid(metrics):
+def figure_grid(metrics: dict) -> tuple[list[str], list[tuple[str, list[str]]], list[tuple[str, str]]]:
     "(kinds, rows, others): figures that have a kind as rows (label, [text for each of `kinds`]), such as `F1, ours`; the others as (name, text)."
     kinds = [k for k in KINDS if any(all(name_parts(name)[:2]) and name_parts(name)[1] == k for name in metrics)]
     rows, others, said = {}, [], {n: v for n, v, _ in key_figures(metrics)}
@@ -46,7 +46,7 @@ def figure_grid(metrics):
         else: others.append((name, figure_text(value)))
     return kinds, [(label, [row.get(k, "") for k in kinds]) for label, row in rows.items()], others
 
-def entry(run, out):
+def entry(run: dict, out: str | Path) -> dict:
     "What the page says about a run (of `find_runs`): a dict of texts."
     folder = run["folder"]
     jpeg = (folder/"thumbnail.jpg").read_bytes() if (folder/"thumbnail.jpg").exists() else thumbnail(folder)
@@ -57,10 +57,10 @@ def entry(run, out):
                 big=[(n, figure_text(v)) for n, v, f1 in key_figures(run["metrics"]) if f1][:1], kinds=kinds, rows=rows[:6], others=others[:4],
                 search=" ".join([run["chapter"], folder.name, run["status"], *(f"{k}={_value(v)}" for k, v in run["parameters"].items())]).lower())
 
-# %% ../../nbs/kit/index_page.ipynb #d90c0b6b
+# %% ../../nbs/kit/index_page.ipynb #5561d336
 MARK = '<meta name="generator" content="mespot">'
 
-def write_index(out):
+def write_index(out: str | Path) -> Path:
     "Write `out`/index.html, the page of all runs in `out`/*/* with links to the pages of sweeps, and return its path. MespotError if an index.html is there that mespot did not write."
     from jinja2 import Environment, FileSystemLoader
     import mespot

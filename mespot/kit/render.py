@@ -6,15 +6,17 @@
 __all__ = ['FUNCTIONS', 'MEASURES', 'KINDS', 'BROWSERS', 'mathml', 'split_title', 'cell_label', 'tidy', 'figure_text',
            'name_parts', 'key_figures', 'render_report', 'pdf']
 
-# %% ../../nbs/kit/render.ipynb #b9a8cb76
+# %% ../../nbs/kit/render.ipynb #6fb37718
 import ast, html, os, re, shutil, subprocess, tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from ..core import MespotError, atomic_path, package_file
+if TYPE_CHECKING: from nbformat import NotebookNode
 
-# %% ../../nbs/kit/render.ipynb #c5bf6af5
+# %% ../../nbs/kit/render.ipynb #aa5aded4
 FUNCTIONS = "log|exp|max|min|sin|cos|ln|arg|det|lim|Pr"
 
-def mathml(tex, block=False):
+def mathml(tex: str, block: bool = False) -> str:
     "LaTeX as a MathML element; what cannot be converted is shown as its source."
     from latex2mathml.converter import convert
     tex = re.sub(r"\{aligned\}", "{split}", tex.strip())
@@ -45,15 +47,15 @@ def _markdown_filter(toc, deeper=0):
     def convert(source, attachments): return MarkdownWithMath(renderer=Renderer(escape=False, attachments=attachments)).render(source)
     return convert
 
-# %% ../../nbs/kit/render.ipynb #4d812628
-def split_title(source):
+# %% ../../nbs/kit/render.ipynb #1630cbbb
+def split_title(source: str) -> tuple[str, str, str]:
     "(title, lead, rest) of a notebook's first markdown cell: `# title`, then an optional `> line`."
     m = re.match(r"#\s+(?P<title>.+)\n*(?P<lead>(?:>.*\n?)*)(?P<rest>[\s\S]*)", source.strip())
     if not m: return "", "", source
     return m["title"].strip(), re.sub(r"^>\s?", "", m["lead"], flags=re.M).strip().replace("\n", " "), m["rest"].strip()
 
-# %% ../../nbs/kit/render.ipynb #d6bbae56
-def cell_label(source):
+# %% ../../nbs/kit/render.ipynb #b4ed8dcb
+def cell_label(source: str) -> str:
     "What a folded code cell is called: the functions and classes it defines, `imports`, or `code`."
     try: nodes = ast.parse(source).body
     except SyntaxError: return "code"
@@ -76,8 +78,8 @@ def _tidy_outputs(outputs, failed):
         elif o.output_type in ("display_data", "execute_result") and not any("widget" in k or "javascript" in k for k in o.data): kept.append(o)
     return kept
 
-# %% ../../nbs/kit/render.ipynb #a88c98e6
-def tidy(nb):
+# %% ../../nbs/kit/render.ipynb #47ac83d1
+def tidy(nb: "NotebookNode") -> "NotebookNode":
     "A copy of an executed notebook with only what a reader wants: the cells of papermill's own and nbdev's directives are gone."
     import copy
     nb, cells = copy.deepcopy(nb), []
@@ -94,7 +96,7 @@ def tidy(nb):
     nb.cells = cells
     return nb
 
-# %% ../../nbs/kit/render.ipynb #7996bbee
+# %% ../../nbs/kit/render.ipynb #a54a46e4
 MEASURES, KINDS = ("f1", "uf1", "uar", "accuracy", "precision", "recall", "auc"), ("overall", "micro", "macro", "movement")
 _SPELT = {m: m.upper() for m in ("f1", "uf1", "uar", "auc", "roc", "iou", "mse", "mae", "au", "aus", "ssim", "psnr", "fps", "tp", "fp", "fn")}
 
@@ -102,17 +104,17 @@ def _value(v):
     "A value as a reader sees it, in full."
     return {True: "yes", False: "no", None: "–"}[v] if v is None or isinstance(v, bool) else str(v)
 
-def figure_text(v):
+def figure_text(v: Any) -> str:
     "A metric for the eye: three decimals, and what is not a fraction in full."
     return f"{v:.3f}" if isinstance(v, float) else _value(v)
 
-def name_parts(name):
+def name_parts(name: str) -> tuple[str, str, str]:
     "(measure, kind, the rest) of a metric's name, each '' if it is not there: `f1_micro ours` is F1, micro, ours."
     words = [w for w in re.split(r"[\s_]+", name) if w]
     measure, kind = (next((w for w in words if w.lower() in known), "") for known in (MEASURES, KINDS))
     return _SPELT.get(measure.lower(), measure.lower()), kind.lower(), " ".join(_SPELT.get(w, w) for w in words if w not in (measure, kind))
 
-def key_figures(metrics):
+def key_figures(metrics: dict) -> list[tuple[str, Any, bool]]:
     "(readable name, value, whether it is an F1) of each entry of metrics.json, the F1 first: `f1_micro ours` is `F1 micro, ours`."
     found, variants = [], {"": 0}
     for i, (name, value) in enumerate(metrics.items()):
@@ -131,8 +133,8 @@ def _headings(nb):
         if cell.cell_type == "markdown": to_html(cell.source, cell.get("attachments", {}))
     return found
 
-# %% ../../nbs/kit/render.ipynb #85692c46
-def render_report(nb, path, run):
+# %% ../../nbs/kit/render.ipynb #3e3f6c4c
+def render_report(nb: "NotebookNode", path: Path, run: dict) -> Path:
     """Write the executed notebook `nb` (an nbformat node) as one self-contained HTML file.
 
     `run`: dict with run (its name), meta (list of short texts), parameters (list of name, value, note), metrics and environment (dicts), and
@@ -162,10 +164,10 @@ def render_report(nb, path, run):
     with atomic_path(path) as tmp: tmp.write_text(body, encoding="utf-8")
     return path
 
-# %% ../../nbs/kit/render.ipynb #d3eefd42
+# %% ../../nbs/kit/render.ipynb #b3e417e4
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
-def pdf(folder):
+def pdf(folder: str | Path) -> Path:
     "Print report.html of a run folder as report.pdf beside it, by a headless Chromium or Chrome, and return its path. MespotError where there is no report, no browser, or no whole PDF."
     page, path = Path(folder)/"report.html", Path(folder)/"report.pdf"
     if not page.is_file(): raise MespotError(f"there is no {page} to print; run the chapter first")

@@ -7,25 +7,27 @@ __all__ = ['chapters', 'find_notebook', 'literals', 'notebook_parameters', 'para
            'data_fingerprints', 'fingerprint', 'run_name', 'reports_folder', 'RunFailed', 'execute', 'check_used',
            'run_report']
 
-# %% ../../nbs/kit/runs.ipynb #b6c5baa5
+# %% ../../nbs/kit/runs.ipynb #bbf52352
 import ast, hashlib, io, json, os, platform, re, shutil, sys, time, tokenize
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 import yaml
 from ..core import MespotError, atomic_path, cache_dir, package_file
 from .history import INTERRUPTED
 from .index_page import span, thumbnail, write_index
 from ..report import environment
+if TYPE_CHECKING: from nbformat import NotebookNode
 
-# %% ../../nbs/kit/runs.ipynb #cc08db2a
-def chapters():
+# %% ../../nbs/kit/runs.ipynb #b949c210
+def chapters() -> dict[str, Path]:
     "Chapter notebooks by name: ch5_spotting.ipynb is `spotting`."
     source = package_file().parent/"nbs"/"chapters"
     folder = source if source.is_dir() else package_file("notebooks")
     return {re.sub(r"^ch\d+_", "", p.stem): p for p in sorted(folder.glob("*.ipynb"))}
 
-def find_notebook(chapter):
+def find_notebook(chapter: str | Path) -> tuple[str, Path]:
     "(name, path) of a chapter given by name, or of any notebook given by path."
     path = Path(chapter)
     if path.suffix == ".ipynb":
@@ -37,8 +39,8 @@ def find_notebook(chapter):
         raise MespotError(f"no chapter {str(chapter)!r}; there are: {', '.join(known) or 'none'} (or give the path of a notebook)")
     return name, known[name]
 
-# %% ../../nbs/kit/runs.ipynb #6b3a4cc5
-def literals(source, where):
+# %% ../../nbs/kit/runs.ipynb #4c3a1d89
+def literals(source: str, where: str) -> dict:
     "{name: value} of a cell that holds only `name = literal scalar` lines; anything else is an error that shows the line."
     found = {}
     for node in ast.parse(source).body:
@@ -50,14 +52,14 @@ def literals(source, where):
         if not ok: raise MespotError(f"{where}: `{ast.unparse(node)}` in the parameters cell is not `name = number, text, True, False or None`")
     return found
 
-def notebook_parameters(nb, where="the notebook"):
+def notebook_parameters(nb: "NotebookNode", where: str = "the notebook") -> dict:
     "Names and defaults of the one cell tagged `parameters`, in their order."
     cells = [c for c in nb.cells if c.cell_type == "code" and "parameters" in c.metadata.get("tags", ())]
     if len(cells) != 1: raise MespotError(f"{where}: {len(cells)} cells are tagged 'parameters'; tag exactly one")
     return literals(cells[0].source, where)
 
-# %% ../../nbs/kit/runs.ipynb #ead2e5ab
-def parameter_notes(nb):
+# %% ../../nbs/kit/runs.ipynb #185248ed
+def parameter_notes(nb: "NotebookNode") -> dict[str, str]:
     "{name: remark} of the parameters cell."
     source, = [c.source for c in nb.cells if "parameters" in c.metadata.get("tags", ())]
     notes, name = {}, None
@@ -66,7 +68,7 @@ def parameter_notes(nb):
         if token.type == tokenize.COMMENT and token.start[1] > 0: notes[name] = token.string.lstrip("# ")
     return notes
 
-# %% ../../nbs/kit/runs.ipynb #dc1654f3
+# %% ../../nbs/kit/runs.ipynb #d2bbc3bd
 _WORDS = dict(true=True, yes=True, on=True, false=False, no=False, off=False, none=None)
 
 def _read(text):
@@ -75,7 +77,7 @@ def _read(text):
     try: return ast.literal_eval(text)
     except (ValueError, SyntaxError): return text
 
-def convert(name, value, default):
+def convert(name: str, value: Any, default: Any) -> Any:
     "`value` as the type of `default`: text is read unless the default is text; what does not fit is an error."
     kind = type(default)
     if isinstance(value, str) and kind is not str: value = _read(value)
@@ -83,8 +85,8 @@ def convert(name, value, default):
     if type(value) is kind or (default is None and isinstance(value, (bool, int, float, str))): return value
     raise MespotError(f"parameter {name}: expected a value like {default!r} ({kind.__name__}), got {value!r}")
 
-# %% ../../nbs/kit/runs.ipynb #1de8f7fb
-def fill(defaults, given, where="the notebook"):
+# %% ../../nbs/kit/runs.ipynb #6841c457
+def fill(defaults: dict, given: dict, where: str = "the notebook") -> dict:
     "All parameters of a run: `defaults` with those `given` in their place; a name that is not among them is an error."
     unknown = [k for k in given if k not in defaults]
     if unknown:
@@ -92,7 +94,7 @@ def fill(defaults, given, where="the notebook"):
         raise MespotError(f"{where} has no parameter {', '.join(map(repr, unknown))}; it has: {has}")
     return {k: convert(k, given[k], v) if k in given else v for k, v in defaults.items()}
 
-# %% ../../nbs/kit/runs.ipynb #63252901
+# %% ../../nbs/kit/runs.ipynb #8b6db7e0
 def _package_digest():
     "SHA-256 over the package's code, weights and tables."
     h = hashlib.sha256()
@@ -107,7 +109,7 @@ def _prepared_digest(folder):
         if p.exists(): h.update(p.relative_to(folder).as_posix().encode() + b"\0" + p.read_bytes())
     return h.hexdigest()
 
-def data_fingerprints(parameters):
+def data_fingerprints(parameters: dict) -> dict[str, str]:
     "{name: fingerprint} of what text parameters name: a prepared data set (by name or folder), or any other file or folder that is there."
     found = {}
     for value in (v for v in parameters.values() if isinstance(v, str) and v):
@@ -119,28 +121,28 @@ def data_fingerprints(parameters):
             found[value] = hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
     return found
 
-# %% ../../nbs/kit/runs.ipynb #db1652c1
-def fingerprint(nb, parameters):
+# %% ../../nbs/kit/runs.ipynb #b5b346ff
+def fingerprint(nb: "NotebookNode", parameters: dict) -> str:
     "Eight hexadecimal digits that change when parameters, notebook, package or the data named by a parameter change."
     sources = [(c.cell_type, c.source) for c in nb.cells]
     return hashlib.sha256(json.dumps([parameters, data_fingerprints(parameters), sources, _package_digest()]).encode()).hexdigest()[:8]
 
-def run_name(nb, defaults, parameters):
+def run_name(nb: "NotebookNode", defaults: dict, parameters: dict) -> str:
     "The run folder's name: the parameters that differ from the defaults, then the fingerprint."
     differ = [f"{k}-{Path(v).name if isinstance(v, str) else v}" for k, v in parameters.items() if v != defaults[k]]
     said = re.sub(r"[^\w.-]+", "-", "_".join(differ))[:60].strip("-_.") or "defaults"
     return f"{said}_{fingerprint(nb, parameters)}"
 
-# %% ../../nbs/kit/runs.ipynb #f73e1478
-def reports_folder():
+# %% ../../nbs/kit/runs.ipynb #6be4f779
+def reports_folder() -> Path:
     "Where runs go: `reports` of mespot's checkout when called from inside it, else `reports` in the working directory."
     root, here = package_file().parent, Path.cwd()
     return (root if (root/"settings.ini").exists() and here.is_relative_to(root) else here)/"reports"
 
-# %% ../../nbs/kit/runs.ipynb #87b3b816
+# %% ../../nbs/kit/runs.ipynb #49b781d5
 class RunFailed(MespotError):
     "A notebook that did not end well; `folder` holds the partial report."
-    def __init__(self, message, folder): super().__init__(message); self.folder = folder
+    def __init__(self, message: str, folder: Path) -> None: super().__init__(message); self.folder = folder
 
 def _need_notebooks():
     try: import nbconvert, papermill, latex2mathml
@@ -163,7 +165,7 @@ def _sections_engine():
             return super().execute_managed_notebook(nb_man, kernel_name, **kw)
     return Sections
 
-# %% ../../nbs/kit/runs.ipynb #714dd3b0
+# %% ../../nbs/kit/runs.ipynb #319a87e7
 @contextmanager
 def _environ(**values):
     "Set environment variables for the length of the block."
@@ -173,7 +175,7 @@ def _environ(**values):
     finally:
         for k, v in before.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
 
-def execute(folder, parameters):
+def execute(folder: Path, parameters: dict) -> None:
     "Run folder/report.ipynb in place with `parameters`; results that it records go to `folder`. Raises what papermill raises."
     import logging
     import papermill
@@ -187,13 +189,13 @@ def execute(folder, parameters):
         papermill.execute_notebook(path, path, parameters=parameters, engine_name="mespot", progress_bar=bar,
                                    kernel_name="python3", language="python", extra_arguments=["--log-level=50"])
 
-# %% ../../nbs/kit/runs.ipynb #3131a03f
+# %% ../../nbs/kit/runs.ipynb #8c1355a9
 def _closing_cell(names):
     import nbformat
     used = ", ".join(f"{n!r}: {n}" for n in names)
     return nbformat.v4.new_code_cell(f"import mespot.report\nmespot.report.close_run({{{used}}})", metadata={"tags": ["mespot-close"]})
 
-def check_used(nb, asked, used):
+def check_used(nb: "NotebookNode", asked: dict, used: dict) -> None:
     "Raise MespotError unless the cell that was put in, and the values at the notebook's end, are those asked for."
     put_in = [literals(c.source, "papermill") for c in nb.cells if "injected-parameters" in c.metadata.get("tags", ())]
     if put_in != [asked]: raise MespotError(f"the notebook was given {put_in}, not the parameters asked for: {asked}")
@@ -240,8 +242,8 @@ def _index(out):
     try: write_index(out)
     except (MespotError, OSError) as e: print(f"note: no page of all runs: {e}", file=sys.stderr)
 
-# %% ../../nbs/kit/runs.ipynb #88bdc15d
-def run_report(chapter, parameters=None, out=None, force=False):
+# %% ../../nbs/kit/runs.ipynb #ea52f332
+def run_report(chapter: str | Path, parameters: dict | None = None, out: str | Path | None = None, force: bool = False) -> Path:
     """Run a chapter (or a notebook, by path) with `parameters`, render its report and `out`/index.html, and return the run folder `out`/<chapter>/<run>.
 
     `out` is `reports_folder()` unless given. A run that is there already is returned as it is unless `force`. Raises MespotError for an unknown

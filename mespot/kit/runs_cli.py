@@ -32,17 +32,17 @@ def _print(table, title=""):
     wide = [max(map(len, column)) for column in zip(*cells)]
     for row in cells: print("  " + "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(row, wide, right)).rstrip())
 
-# %% ../../nbs/kit/runs_cli.ipynb #0931fa7d
+# %% ../../nbs/kit/runs_cli.ipynb #1f1449a4
 @runs.command("list")
-def list_runs(chapter: Annotated[Optional[str], typer.Option(metavar="CHAPTER", help="Only runs of this chapter.")] = None, out: OUT = None):
+def list_runs(chapter: Annotated[Optional[str], typer.Option(metavar="CHAPTER", help="Only runs of this chapter.")] = None, out: OUT = None) -> None:
     "List the runs, newest first: what each was, how long it took, whether it is done, and its key figures."
     from mespot.kit.history import run_table
     _, found = _found(out, chapter)
     _print(run_table(found))
 
-# %% ../../nbs/kit/runs_cli.ipynb #21aba1cc
+# %% ../../nbs/kit/runs_cli.ipynb #b424e54f
 @runs.command()
-def compare(names: Annotated[list[str], typer.Argument(metavar="RUN RUN …", help="Runs: their folders, or a part of their names that no other run has.")], out: OUT = None):
+def compare(names: Annotated[list[str], typer.Argument(metavar="RUN RUN …", help="Runs: their folders, or a part of their names that no other run has.")], out: OUT = None) -> None:
     "Show in which parameters runs differ, and their metrics side by side."
     from mespot.kit.history import compare_runs, one_run
     _, found = _found(out)
@@ -53,13 +53,13 @@ def compare(names: Annotated[list[str], typer.Argument(metavar="RUN RUN …", he
     if len(origin): _print(origin, "Made with or from")
     _print(metrics, "Metrics")
 
-# %% ../../nbs/kit/runs_cli.ipynb #18e29534
+# %% ../../nbs/kit/runs_cli.ipynb #bb17c206
 @runs.command()
 def prune(failed: Annotated[bool, typer.Option("--failed", help="Runs that failed or were cut short.")] = False,
           older_than: Annotated[Optional[float], typer.Option(metavar="DAYS", max=36500, help="Runs started longer ago than this.")] = None,
           keep_last: Annotated[Optional[int], typer.Option(metavar="N", help="Of the runs that the other options pick (of all, without them), keep the newest N of each chapter.")] = None,
           dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted.")] = False,
-          yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, out: OUT = None):
+          yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, out: OUT = None) -> None:
     "Delete the folders of runs. Runs at work, renamed run folders and whatever mespot did not make are never touched."
     from mespot.kit.history import choose, remove_run, run_table
     out, found = _found(out)
@@ -72,7 +72,7 @@ def prune(failed: Annotated[bool, typer.Option("--failed", help="Runs that faile
     print(f"deleted: {len(chosen)} runs")
     if (out/"index.html").exists(): _write(out)
 
-# %% ../../nbs/kit/runs_cli.ipynb #43b29c4e
+# %% ../../nbs/kit/runs_cli.ipynb #b81ba1f6
 def _write(out):
     from mespot.kit.index_page import write_index
     from mespot.kit.runs import _need_notebooks
@@ -80,6 +80,6 @@ def _write(out):
     print(f"page of all runs: {write_index(out)}")
 
 @runs.command()
-def index(out: OUT = None):
+def index(out: OUT = None) -> None:
     "Write the page of all runs, index.html in their folder. Every run does so too."
     _write(_found(out)[0])

@@ -6,12 +6,13 @@
 __all__ = ['Sweep', 'plan_sweep', 'one_run', 'graphics_cards', 'share_out', 'LocalExecutor', 'executor', 'gather_runs',
            'main_metrics', 'sweep_figure', 'render_sweep', 'run_sweep']
 
-# %% ../../nbs/kit/sweep.ipynb #b67e9f45
+# %% ../../nbs/kit/sweep.ipynb #e3a6056f
 import base64, contextlib, hashlib, io, json, logging, multiprocessing, os, queue, shutil, subprocess, sys, threading
-from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import yaml
 import mespot
@@ -20,8 +21,9 @@ from .runs import _environ, _json, _need_notebooks, fill, find_notebook, noteboo
 from ..published import printed, published
 from ..report import COLOURS, _cell, _table_html, use_style
 from ..train.runs_list import read_run_file
+if TYPE_CHECKING: from matplotlib.figure import Figure
 
-# %% ../../nbs/kit/sweep.ipynb #b84c49d3
+# %% ../../nbs/kit/sweep.ipynb #94e0ed7e
 class Sweep(NamedTuple):
     "A checked sweep: its name, its chapter as given and as called, a line for people, and by run the parameters given, the published rows {table: row} and the name of the run's folder."
     name: str
@@ -33,7 +35,7 @@ class Sweep(NamedTuple):
     folders: dict
 
     @property
-    def folder(self): return f"sweep-{self.name}_{hashlib.sha256(json.dumps(self.folders).encode()).hexdigest()[:8]}"
+    def folder(self) -> str: return f"sweep-{self.name}_{hashlib.sha256(json.dumps(self.folders).encode()).hexdigest()[:8]}"
 
 def _source(table): return ("paper", table.removeprefix("paper ")) if table.startswith("paper ") else ("thesis", table)
 
@@ -44,8 +46,8 @@ def _check_printed(tables, where):
         rows = printed(number, source).row.unique()
         if row not in rows: raise MespotError(f"{where}: {source}, Table {number}: no row {row!r}; its rows: {', '.join(rows)}")
 
-# %% ../../nbs/kit/sweep.ipynb #0a7fc9f1
-def plan_sweep(file, given=None, only=(), alone=False):
+# %% ../../nbs/kit/sweep.ipynb #1053d7ae
+def plan_sweep(file: str | Path, given: dict | None = None, only: Collection[str] = (), alone: bool = False) -> Sweep:
     """The `Sweep` of a list of runs or a grid (`mespot.train.runs_list`), with the parameters `given` on top, of the runs named in `only` (all if empty).
 
     Unless the runs are made one at a time (`alone`), a chapter's parameter `workers` that nobody set is 1. Raises MespotError for a file without a chapter, a run that it lacks, a
@@ -70,10 +72,10 @@ def plan_sweep(file, given=None, only=(), alone=False):
         plan.parameters[run.name], plan.tables[run.name], plan.folders[run.name] = {k: full[k] for k in own}, run.tables, folder
     return plan
 
-# %% ../../nbs/kit/sweep.ipynb #291d297e
+# %% ../../nbs/kit/sweep.ipynb #5a5469c7
 _ONE = threading.Lock()
 
-def one_run(chapter, parameters, out, here, environ):
+def one_run(chapter: str, parameters: dict, out: str | Path, here: str | Path, environ: dict[str, str]) -> tuple[str, str]:
     "Make a run, in the working directory `here` with the variables `environ`: (name of its folder or \"\", \"\" or in one sentence why it failed)."
     with _ONE, _environ(**environ), contextlib.redirect_stderr(io.StringIO()):
         try:
@@ -81,22 +83,22 @@ def one_run(chapter, parameters, out, here, environ):
         except MespotError as e: return getattr(e, "folder", Path()).name, str(e)
         except Exception as e: return "", f"{type(e).__name__}: {e}"
 
-# %% ../../nbs/kit/sweep.ipynb #fd78b49a
+# %% ../../nbs/kit/sweep.ipynb #471a100d
 _SPAWN = multiprocessing.get_context("spawn")
 
-def graphics_cards():
+def graphics_cards() -> list[str]:
     "What CUDA_VISIBLE_DEVICES may hold, as a list of names: those that it holds now, else as many as the driver's own tool lists."
     if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None: return [d.strip() for d in said.split(",") if d.strip()]
     if not shutil.which("nvidia-smi"): return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.splitlines()
     return [str(i) for i, _ in enumerate(line for line in listed if line.startswith("GPU "))]
 
-def share_out(workers, cards=()):
+def share_out(workers: int, cards: Sequence[str] = ()) -> list[dict[str, str]]:
     "The environment of each of `workers` processes: threads and graphics cards, shared out."
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, os.cpu_count()//workers))
     return [{"OMP_NUM_THREADS": threads} | ({"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}) for i in range(workers)]
 
-# %% ../../nbs/kit/sweep.ipynb #cc8395af
+# %% ../../nbs/kit/sweep.ipynb #f9c8bb9d
 def _answer(pipe, environ, function, args):
     from tqdm import tqdm
     tqdm.set_lock(threading.RLock())                                    # its own is a semaphore, which a killed process would leave behind
@@ -108,12 +110,12 @@ class LocalExecutor:
     """Like an executor of `concurrent.futures`: `submit(function, *args)` gives a Future. Each call is made in a spawned process of its own, `workers` at a time.
 
     A call whose process dies is made again, up to `retries` times; then its Future raises MespotError. An exception in `function` is such a death."""
-    def __init__(self, workers, retries=2):
+    def __init__(self, workers: int, retries: int = 2) -> None:
         self.retries, self.ended, self.processes, self.shares = retries, False, set(), queue.SimpleQueue()
         for environ in share_out(workers, graphics_cards()): self.shares.put(environ)
         self.threads = ThreadPoolExecutor(workers)
 
-    def submit(self, function, *args): return self.threads.submit(self._call, function, args)
+    def submit(self, function: Callable, *args) -> Future: return self.threads.submit(self._call, function, args)
 
     def _call(self, function, args):
         share = self.shares.get()
@@ -133,9 +135,9 @@ class LocalExecutor:
             raise MespotError(f"its process died {self.retries + 1} times, at last with exit code {process.exitcode} (out of memory?)")
         finally: self.shares.put(share)
 
-    def running(self): return len(self.processes)
+    def running(self) -> int: return len(self.processes)
 
-    def shutdown(self):
+    def shutdown(self) -> None:
         "Forget what has not begun, and end what has."
         self.ended, self.retries = True, 0
         for process in list(self.processes): process.kill()
@@ -171,9 +173,9 @@ def _client(cluster, workers, options):
     try: return Client(cluster, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as e: raise MespotError(f"no Dask scheduler answers at {cluster} ({e}); start one by `dask scheduler`, and workers by `dask worker {cluster} --nthreads 1`") from e
 
-# %% ../../nbs/kit/sweep.ipynb #b5baa2e2
+# %% ../../nbs/kit/sweep.ipynb #e15cee87
 @contextmanager
-def executor(cluster=None, workers=1, options=None, retries=2, folders=()):
+def executor(cluster: str | None = None, workers: int = 1, options: dict | None = None, retries: int = 2, folders: Iterable[str | Path] = ()) -> Iterator[Any]:
     """Something with `submit` (as in `concurrent.futures`) and `running()`, the number of calls being made: for the length of a block; leaving it early ends what runs.
 
     cluster: None for processes on this machine, the address of a Dask scheduler, or "slurm" with `options` of dask_jobqueue.SLURMCluster (its `cores` are those of one worker, and each worker
@@ -204,8 +206,8 @@ def executor(cluster=None, workers=1, options=None, retries=2, folders=()):
         client.close()
         if cluster == "slurm": client.cluster.close()
 
-# %% ../../nbs/kit/sweep.ipynb #eacf328e
-def gather_runs(folders, why=None):
+# %% ../../nbs/kit/sweep.ipynb #0ab37d65
+def gather_runs(folders: dict[str, str | Path], why: dict[str, str] | None = None) -> pd.DataFrame:
     """A tidy table of runs {name: folder}: run, the parameters that differ, all metrics, seconds, peak_memory_mb, status (done or failed), why (of {name: sentence}, for those that failed), folder (its name).
 
     `attrs` of the table: `parameters` and `metrics` (lists of column names) and `common` ({parameter: value} where there is no difference). A metric called like another column has " (metric)" behind its name,
@@ -226,8 +228,8 @@ def gather_runs(folders, why=None):
     table.attrs = dict(parameters=list(as_parameter.values()), metrics=list(as_metric.values()), common={k: next(iter(v.values())) for k, v in values.items() if k not in differ})
     return table
 
-# %% ../../nbs/kit/sweep.ipynb #e1f214d8
-def main_metrics(table, most=3):
+# %% ../../nbs/kit/sweep.ipynb #cc163b01
+def main_metrics(table: pd.DataFrame, most: int = 3) -> list[str]:
     "The names of up to `most` metrics of a gathered table that are numbers: F1 first, if there is any."
     numbers = [m for m in table.attrs["metrics"] if (kinds := {_cell(v, 3)[1] for v in table[m].dropna().tolist()}) and all(kinds)]
     return sorted(numbers, key=lambda m: "f1" not in m.lower())[:most]
@@ -238,8 +240,8 @@ def _headline(folder):
     name = min(metrics, key=lambda k: ("overall" not in k, "f1" not in k), default=None)
     return f"{name} {_cell(metrics[name], 3)[0]}, " if name else ""
 
-# %% ../../nbs/kit/sweep.ipynb #6be1eea3
-def sweep_figure(table):
+# %% ../../nbs/kit/sweep.ipynb #2775abbf
+def sweep_figure(table: pd.DataFrame) -> "Figure | None":
     "A dot plot of the main metrics, one panel each, one line a run; None where there is no number."
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -254,7 +256,7 @@ def sweep_figure(table):
             ax.set(xlabel=metric, yticks=range(len(table)), yticklabels=table.run, ylim=(len(table) - .5, -.5))
     return fig
 
-# %% ../../nbs/kit/sweep.ipynb #1e098eb1
+# %% ../../nbs/kit/sweep.ipynb #6ff9898d
 def _beside_published(table, tables):
     "For each printed table that runs {run: {table: row}} answer to: its title, and HTML tables of what was measured and of what is published."
     for key in dict.fromkeys(k for t in tables.values() for k in t):
@@ -271,7 +273,7 @@ def _picture(fig):
     if fig: fig.savefig(data, dpi=160, bbox_inches="tight")
     return base64.b64encode(data.getvalue()).decode()
 
-def render_sweep(path, plan, table):
+def render_sweep(path: Path, plan: Sweep, table: pd.DataFrame) -> None:
     "Write the page of a `Sweep` and its gathered table as one self-contained HTML file; links to the runs' own reports are relative."
     import jinja2
     templates = package_file("kit", "templates")
@@ -305,8 +307,9 @@ def _make_all(plan, out, pool, todo):
             bar.set_postfix(running=pool.running(), failed=sum(map(bool, why.values())), refresh=sys.stderr.isatty())
     return folders, why
 
-# %% ../../nbs/kit/sweep.ipynb #2213813b
-def run_sweep(file, given=None, only=(), out=None, workers=None, cluster=None, options=None, retries=2):
+# %% ../../nbs/kit/sweep.ipynb #c7e3a3d0
+def run_sweep(file: str | Path, given: dict | None = None, only: Collection[str] = (), out: str | Path | None = None, workers: int | None = None, cluster: str | None = None,
+              options: dict | None = None, retries: int = 2) -> tuple[Path, pd.DataFrame]:
     """Make the runs of a file (`plan_sweep`) that are not done yet, several at once: (folder of the sweep, gathered table).
 
     The folder, out/<chapter>/sweep-<name>_<hash>, gets sweep.yaml, results.csv and index.html. workers: how many at once (None: as many as there are processors); cluster, options, retries: as

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['as_pairs', 'sweep']
 
-# %% ../../nbs/kit/sweep_cli.ipynb #70384151
+# %% ../../nbs/kit/sweep_cli.ipynb #4cbe5f9f
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import MespotError
 
-# %% ../../nbs/kit/sweep_cli.ipynb #900429c3
-def as_pairs(words, what="parameter"):
+# %% ../../nbs/kit/sweep_cli.ipynb #26515a84
+def as_pairs(words: Iterable[str] | None, what: str = "parameter") -> dict[str, str]:
     "{name: value} of words such as epochs=10; MespotError for one without a value and for a name that is given twice."
     pairs = [w.partition("=") for w in words or ()]
     if bare := [name for name, equals, _ in pairs if not equals]: raise MespotError(f"{what} {bare[0]} has no value; write {bare[0]}=...")
@@ -21,14 +22,14 @@ def as_pairs(words, what="parameter"):
     if twice := sorted({n for n in names if names.count(n) > 1}): raise MespotError(f"{what} {', '.join(twice)} is given twice; give it once")
     return {name: value for name, _, value in pairs}
 
-# %% ../../nbs/kit/sweep_cli.ipynb #4f0ecb8e
+# %% ../../nbs/kit/sweep_cli.ipynb #5cb42c04
 def sweep(file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file that lists runs or spans a grid, or the runs that come with a chapter by its name.")],
           param: Annotated[Optional[list[str]], typer.Option("-p", metavar="NAME VALUE", help="Set a parameter in all runs; repeat for more.")] = None,
           only: Annotated[Optional[list[str]], typer.Option("--run", metavar="NAME", help="Only this run; repeat for more.")] = None,
           out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Folder for runs (default: reports).")] = None,
           workers: Annotated[Optional[int], typer.Option(metavar="N", help="Runs at once (default: as many as there are processors).")] = None,
           cluster: Annotated[Optional[str], typer.Option(metavar="ADDRESS", help="A Dask scheduler, such as tcp://10.0.0.1:8786, or slurm.")] = None,
-          option: Annotated[Optional[list[str]], typer.Option("-o", metavar="NAME=VALUE", help="For slurm: an option of SLURMCluster, such as memory=8GB; repeat for more.")] = None):
+          option: Annotated[Optional[list[str]], typer.Option("-o", metavar="NAME=VALUE", help="For slurm: an option of SLURMCluster, such as memory=8GB; repeat for more.")] = None) -> None:
     "Make many runs of a chapter at once; gather them in one table and page. Repeat the command to go on after an interruption."
     from mespot.kit.runs import _read
     from mespot.kit.sweep import run_sweep

@@ -6,8 +6,8 @@
 __all__ = ['GRID', 'MULTI_SCALE_GRID', 'THRESHOLDS', 'frame_auc', 'pooled_auc', 'labels_of', 'predictions_of', 'interval_f1',
            'choose_postprocessing', 'choose_multi_scale']
 
-# %% ../../nbs/train/thresholds.ipynb #64a499d4
-from collections.abc import Mapping, Sequence
+# %% ../../nbs/train/thresholds.ipynb #cb688111
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -48,7 +48,7 @@ def predictions_of(scores: Mapping[str, np.ndarray], videos: pd.DataFrame, decod
     types = dict(video=str, subject=str, onset=int, offset=int, kind=str, score=float, fps=float)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
-# %% ../../nbs/train/thresholds.ipynb #7d04b397
+# %% ../../nbs/train/thresholds.ipynb #fcfc5e2f
 def _laid_out(parts, fill=np.nan):
     "Arrays (n,) end to end with `fill` before, between and after."
     return np.concatenate([[fill], *(x for p in parts for x in (p, [fill]))])
@@ -82,7 +82,7 @@ def _hits(row, onset, offset, truth, width):
         hit[i[2*both >= offset[i] - onset[i] + b - a + 2 - both]] = True
     return hit
 
-def interval_f1(levels: Sequence[np.ndarray], truth: Sequence[ArrayLike], fps: Sequence[float], thresholds: ArrayLike, gaps: Sequence[float],
+def interval_f1(levels: Sequence[np.ndarray], truth: Iterable[ArrayLike], fps: Sequence[float], thresholds: ArrayLike, gaps: Sequence[float],
                 shortests: Sequence[float], longest: float = np.inf) -> np.ndarray:
     """Interval F1 at IoU >= 1/2 of every setting, (gaps, shortests, thresholds): that of `cut` and `match`, all settings at once.
 

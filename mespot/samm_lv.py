@@ -7,9 +7,9 @@ __all__ = ['AU_TOOL', 'TABLE_3_1', 'GRID', 'data_set_table', 'chance_of_a_hit', 
            'presence_table', 'AUBaseline', 'total_intensity', 'smoothed', 'spot_movements', 'spot_all', 'sensitivity',
            'plot_sensitivity', 'cost_by_au', 'plot_aus', 'plot_baseline', 'au_tables']
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #99e9e194
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #1337340a
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
 import pandas as pd

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['INTERRUPTED', 'read_run', 'find_runs', 'run_table', 'one_run', 'compare_runs', 'is_ours', 'choose', 'remove_run']
 
-# %% ../../nbs/kit/history.ipynb #1ae5e183
-import json, os, platform, re, shutil
+# %% ../../nbs/kit/history.ipynb #03a35181
+import json, platform, re, shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 import pandas as pd

@@ -287,11 +287,11 @@ def render_sweep(path: Path, plan: Sweep, table: pd.DataFrame) -> None:
         published=list(_beside_published(table, plan.tables)), on=table.attrs["common"].get("dataset"), common=[(k, _cell(v, 6)[0]) for k, v in table.attrs["common"].items()])
     with atomic_path(path) as tmp: tmp.write_text(page, encoding="utf-8")
 
-# %% ../../nbs/kit/sweep.ipynb #1b32bfa5
+# %% ../../nbs/kit/sweep.ipynb #610366e2
 def _make_all(plan, out, pool, todo):
     "Make the runs `todo` with an executor: ({run: name of its folder}, {run: why it failed}). Says one line for each run when it ends, and how it stands with all of them."
     from tqdm import tqdm
-    folders, why, start = {}, {}, {}
+    folders, why = {}, {}
     environ = {k: v for k, v in os.environ.items() if k.startswith("MESPOT_") and k != "MESPOT_RUN"}
     begun = {pool.submit(one_run, plan.chapter, plan.parameters[n], str(out), os.getcwd(), environ): n for n in todo}
     with tqdm(total=len(plan.folders), initial=len(plan.folders) - len(todo), desc=plan.name, unit="run", mininterval=.1 if sys.stderr.isatty() else 10) as bar:

@@ -28,7 +28,7 @@ def duration_table(annotations: pd.DataFrame, fps: float | None = None) -> pd.Da
     skips = [k_frame(df, kind, fps) if n > 0 else pd.NA for kind, n in zip(seconds.kind, seconds["count"].fillna(0))]
     return seconds.assign(count=seconds["count"].fillna(0).astype(int), k=pd.array(skips, dtype="Int64"))
 
-# %% ../nbs/describe.ipynb #c5698c22
+# %% ../nbs/describe.ipynb #031599d8
 def plot_move_to_neutral(annotations: pd.DataFrame, videos: pd.DataFrame, title: str = "", ax: plt.Axes | None = None) -> plt.Figure:
     "Move-to-neutral ratio of each subject as bars, with the mean over subjects as a line (thesis Fig. 4.6). Returns the figure."
     table = move_to_neutral(annotations, videos, by="subject")
@@ -38,7 +38,8 @@ def plot_move_to_neutral(annotations: pd.DataFrame, videos: pd.DataFrame, title:
     ax.axhline(finite.mean(), color=COLOURS["micro"], lw=1.2, label=f"mean {finite.mean():.2f}")
     for i in np.flatnonzero(finite.isna()): ax.text(i, 0, "∞", ha="center", va="bottom", color=COLOURS["macro"])
     ax.set(xlabel="subject", ylabel="move-to-neutral ratio", title=title, xlim=(-.6, len(table) - .4))
-    ax.set_xticks(range(len(table)), table.subject, rotation=90 if len(table) > 12 else 0, fontsize=7.5)
+    each = -(-len(table)//40)                                          # labels that do not touch
+    ax.set_xticks(range(0, len(table), each), table.subject[::each], rotation=90 if len(table) > 12 else 0, fontsize=7.5)
     ax.grid(axis="x", visible=False); ax.legend(loc="upper right")
     return ax.figure
 

@@ -203,7 +203,7 @@ def cost_by_au(truth: Mapping[str, pd.DataFrame], measured: Mapping[str, pd.Data
     total = dict(AU="all", r=a[R_COLUMNS].sum(axis=1).corr(b[R_COLUMNS].sum(axis=1)), at_rest=b.loc[rest, [f"AU{u:02d}_r" for u in settings.aus]].sum(axis=1).mean(), f1=everything, cost=whole - everything)
     return pd.DataFrame([*sorted(rows, key=lambda row: -row["cost"]), total]).rename(columns=dict(at_rest="reported at rest", f1="F1 if only this is measured", cost="cost (F1)"))
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #253be641
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #ee7c6648
 def _shade(ax, annotations, fps):
     for i, r in enumerate(annotations.itertuples()): ax.axvspan(r.onset/fps, (r.offset + 1)/fps, color=COLOURS[r.kind], alpha=.18, lw=0)
 
@@ -213,7 +213,7 @@ def plot_aus(table: pd.DataFrame, annotations: pd.DataFrame, fps: float, aus: Se
     fig, ax = plt.subplots(figsize=(10, 2.8))
     for u, colour in zip(aus, ("k", COLOURS["other"], COLOURS["accent"], COLOURS["gold"])): ax.plot(np.arange(len(table))/fps, table[f"AU{u:02d}_r"], color=colour, lw=1.1, label=f"AU{u}")
     _shade(ax, annotations, fps)
-    ax.set(xlabel="time (s); shaded: annotated, micro orange, macro blue", ylabel="intensity (0–5)", title=title, xlim=(0, len(table)/fps))
+    ax.set(xlabel="time (s)" + "; shaded: annotated, micro orange, macro blue"*(len(annotations) > 0), ylabel="intensity (0–5)", title=title, xlim=(0, len(table)/fps))
     ax.legend(loc="center left", bbox_to_anchor=(1.005, .5))
     return fig
 
@@ -224,7 +224,7 @@ def plot_baseline(table: pd.DataFrame, fps: float, settings: AUBaseline = AUBase
     y, t = smoothed(x, fps, settings), np.arange(len(x))/fps
     peaks, found = _peaks_and_intervals(y, fps, settings)[0], spot_movements(table, fps, settings)
     fig, ax = plt.subplots(figsize=(10, 3))
-    ax.plot(t, x, color=COLOURS["sky"], lw=.8, label="sum of the AUs"); ax.plot(t, y, color="k", lw=1.2, label="smoothed")
+    ax.plot(t, x, color=COLOURS["sky"], lw=2.6, label="sum of the AUs"); ax.plot(t, y, color="k", lw=1.2, label="smoothed")
     ax.plot(t[peaks], y[peaks], "v", ms=5, color=COLOURS["accent"], label="peaks")
     ax.axhline(np.nanpercentile(y, settings.percentile) if np.isfinite(y).any() else 0, color="0.5", lw=.8, ls="--", label=f"{settings.percentile:g}th percentile")
     if annotations is not None: _shade(ax, annotations, fps)

@@ -23,6 +23,14 @@ def write_chapter():
     return write
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    "A cache of its own for a test file, empty at first."
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MESPOT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real():
     "The open clips, dict of file name -> Path; a test that asks for them is skipped where the package index cannot be reached."

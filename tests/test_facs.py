@@ -1,5 +1,5 @@
 "FACS as coders write it: every number found, sides, intensities and doubts kept, nothing raises."
-import math, re
+import re
 import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -66,9 +66,6 @@ def test_what_is_written_is_read_back(units, brackets, plus):
 def test_no_text_raises_and_no_action_unit_is_lost(text):
     numbers = [int(n) for n in re.findall(r"(?<![\d.])\d{1,2}(?![\dx])", text)]
     assert [u.au for u in parse_facs(text)[0]] == numbers
-
-def test_levels():
-    assert [FacsUnit(1, "", i).level for i in ("A", "E", "B/C", "D/E")] == [1, 5, 2.5, 4.5] and math.isnan(FacsUnit(1).level)
 
 def test_the_table_has_a_row_for_each_unit_and_keeps_the_rest():
     annotations = pd.DataFrame(dict(video=["a", "a", "b"], onset=[1, 2, 3], aus=["4+ref(7)", None, "L12C"]), index=[5, 7, 9])

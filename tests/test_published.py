@@ -1,13 +1,12 @@
 """Published numbers: the file agrees with itself and with what the thesis's text says, and never shares a column with a measurement."""
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
 from mespot.core import MespotError
-from mespot.published import beside, contradictions, printed, published
+from mespot.published import contradictions, printed, published
 
 SHAPES = {("thesis", "4.1"): (1, 9), ("thesis", "4.2"): (1, 6), ("thesis", "4.3"): (2, 18), ("thesis", "text 4.2"): (2, 7), ("thesis", "5.1"): (4, 5), ("thesis", "5.2"): (5, 3), ("thesis", "5.5"): (3, 12), ("thesis", "5.6"): (1, 8), ("thesis", "5.7"): (3, 6), ("thesis", "5.8"): (4, 6),
           ("thesis", "5.9"): (8, 6), ("thesis", "5.10"): (7, 3), ("thesis", "5.11"): (4, 6), ("thesis", "5.12"): (1, 7), ("thesis", "B"): (1, 2),
@@ -98,27 +97,3 @@ def test_table_5_1_is_not_table_5_10():
                                        (dict(table="5.10", data_set="CAS(ME)²"), r"no published data set 'CAS\(ME\)²'; there are: SAMM-LV")])
 def test_what_is_not_there_is_an_error_that_lists_what_is(ask, says):
     with pytest.raises(MespotError, match=says): published(**ask)
-
-
-MEASURED = pd.DataFrame({"name": ["own", "baseline", "max"], "macro f1": [.3, .2, .1], "videos": [4, 5, 6]}, index=[7, 7, 9])
-
-
-def test_measured_and_published_stand_side_by_side():
-    t = beside(MEASURED, "5.9", {"baseline": "Proposed", "max": "Replace GAP with GlobalMaxPool", "not measured": "Without BatchNorm"})
-    assert t.name.tolist() == ["own", "baseline", "max"] and t["phantom: macro f1"].tolist() == [.3, .2, .1]
-    assert all(re.match(r"name$|phantom: |published, (SAMM-LV|CAS\(ME\)²): ", c) for c in t) and len(set(t)) == len(t.columns) == 3 + 6
-    assert np.isnan(t.iloc[0, 3:].astype(float)).all()
-    assert t["published, SAMM-LV: macro f1"].tolist()[1:] == [.1504, .1311] and t["published, CAS(ME)²: overall f1"].tolist()[1:] == [.0509, .0153]
-
-
-def test_names_as_printed_need_no_dictionary():
-    t = beside(pd.DataFrame({"method": ["Zhang et al.", "Ours"], "macro f1": [.5, .6]}), "5.8", on="method", data_set="SAMM-LV", label="varied")
-    assert list(t) == ["method", "varied: macro f1", *(f"published, SAMM-LV: {k} f1" for k in ("micro", "macro", "overall"))]
-    assert t["published, SAMM-LV: micro f1"][0] == .1331 and t.iloc[1, 2:].isna().all()
-
-
-@pytest.mark.parametrize("how, says", [(dict(on="run"), "a column 'run'"), (dict(label="published"), "must not be called published"), (dict(rows={"max": "GMP"}), "no row 'GMP'; its rows: Without LCN"),
-                                       (dict(), r"none of its rows .* was measured"), (dict(rows={"else": "Proposed"}), r"none of its rows"), (dict(table="5.13"), "no published table")])
-def test_what_does_not_correspond_is_an_error(how, says):
-    with pytest.raises(MespotError, match=says): beside(**dict(measured=MEASURED, table="5.9") | how)
-    with pytest.raises(MespotError, match="each name once"): beside(MEASURED.assign(name="max"), "5.9")

@@ -374,7 +374,7 @@ def test_prune_never_touches_what_is_not_a_run_of_ours(out, tmp_path):
 @settings(deadline=None, max_examples=60)
 def test_a_folder_of_any_other_name_is_never_chosen(tmp_path_factory, name, run):
     out = tmp_path_factory.mktemp("reports")
-    try: folder = leave(out/"spotting"/name, **{"run": run} if run else {})
+    try: leave(out/"spotting"/name, **{"run": run} if run else {})
     except OSError: return                                          # this file system does not take the name
     chosen = [r["folder"].name for r in choose(find_runs(out), out, keep_last=0)]
     assert chosen == ([name] if re.search(r"_[0-9a-f]{8}$", name) and run in (None, name) else [])

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from mespot.core import MespotError
-from mespot.data.open_clips import open_clips
+from mespot.data.open_clips import find_clip, open_clips
 from mespot.data.phantom import phantom
 from mespot.measure.intervals import check_predictions, iou, match
-from mespot.spot import apex_of, find_clip, load_spotter, spot_video
+from mespot.spot import apex_of, load_spotter, spot_video
 
 def mespot(*args):
     "Run the command; (exit code, stdout, stderr)."

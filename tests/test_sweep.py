@@ -163,7 +163,7 @@ def test_wherever_and_whatever_dies_the_table_is_the_same(chapter, tmp_path, clu
     maimed = swept(tmp_path, file, out="maimed", cluster=cluster, kill=1)
     for other in (dask, maimed): pd.testing.assert_frame_equal(local[MEASURED], other[MEASURED])
     said = capsys.readouterr()
-    assert re.search(r"^two: f1_overall 0.286, \d+ s$", said.out, re.M) and said.out.count("broken: FAILED: demo failed: ValueError: no number 3") == 3 and "4/4" in said.err
+    assert re.search(r"^two: F1 overall 0.286, \d+ s$", said.out, re.M) and said.out.count("broken: FAILED: demo failed: ValueError: no number 3") == 3 and "4/4" in said.err
 
 
 @WINDOWS
@@ -174,7 +174,7 @@ def test_an_interrupted_sweep_ends_its_processes_and_goes_on_where_it_stopped(ch
     notebooks = [appears(tmp_path/f"pid-{n}") for n in (1, 2)]
     p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=60)
-    assert p.returncode == 130 and "Traceback" not in err and err.endswith("mespot: interrupted\n") and out.startswith("n-0: f1_overall 0.000"), err
+    assert p.returncode == 130 and "Traceback" not in err and err.endswith("mespot: interrupted\n") and out.startswith("n-0: F1 overall 0.000"), err
     assert all(map(ends, notebooks))
     assert not (next((tmp_path/"out"/"demo").glob("sweep-*"))/"results.csv").exists()
     (tmp_path/"gate").unlink()

@@ -23,11 +23,7 @@ def recorded(): ph = phantom("tiny"); return of_phantom(ph, stored(ph, workers=1
 def trainings(recordings): return plan(recordings.subjects, "loso", validation=0, **SMALL)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MESPOT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,13 @@ from typing import NamedTuple
 import pandas as pd
 from ..core import MespotError
 
-# %% ../../nbs/data/facs.ipynb #836fbd3b
+# %% ../../nbs/data/facs.ipynb #3e6706ca
 class FacsUnit(NamedTuple):
     "One action unit as annotated: its number; side L, R, A, T, B, a choice such as L/A, or ''; intensity A–E, a choice such as B/C, or ''; certainty: seen, either, ref, lost or doubtful."
     au: int
     side: str = ""
     intensity: str = ""
     certainty: str = "seen"
-
-    @property
-    def level(self) -> float:
-        "The intensity on OpenFace's scale, A = 1 to E = 5, the mean of a choice; NaN if none is written."
-        return sum("ABCDE".index(c) + 1 for c in self.intensity[::2])/len(self.intensity[::2]) if self.intensity else float("nan")
 
 # %% ../../nbs/data/facs.ipynb #3d839a49
 _SIDE, _LEVEL = r"[LRATB](?:/[LRATB])?", r"[A-E](?:/[A-E])?"

@@ -176,10 +176,10 @@ def _file_names(videos):
     twice = videos[videos.str.casefold().duplicated()].tolist()
     if bad or twice: raise MespotError(f"the video ids {', '.join(bad + twice)} cannot name files of their own; rename them in the data set")
 
-# %% ../../nbs/data/prepare.ipynb #ca48e42c
+# %% ../../nbs/data/prepare.ipynb #bbafe236
 def prepared_folder(name: str) -> Path:
-    "Where a data set is prepared if no folder is named: prepared/<name> in the cache."
-    return cache_dir("prepared", name)
+    "Where a data set is prepared if no folder is named: prepared/<name> in the cache. Nothing is made there."
+    return cache_dir("prepared")/name
 
 def prepare(dataset: DataSet,                 # a `DataSet` whose videos have paths
             folder: str | Path | None = None, # where to; `prepared_folder(dataset.name)` if not given

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'options', 'parameter_sets', 'report', 'spot', 'join_pairs', 'main']
 
-# %% ../../nbs/kit/cli.ipynb #0ef154e8
+# %% ../../nbs/kit/cli.ipynb #6ee7a2a9
 import os, re, sys, warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ import mespot
 from ..core import MespotError
 from .data_cli import data
 from .runs_cli import runs
-from .sweep_cli import sweep
+from .sweep_cli import as_pairs, sweep
 
 # %% ../../nbs/kit/cli.ipynb #0d07342a
 app = typer.Typer(help="Spot, synthesise and recognise facial micro- and macro-expressions.", no_args_is_help=True, add_completion=False,
@@ -53,7 +53,7 @@ def parameter_sets(chapter: str | Path, file: str | Path, only: str | None = Non
         except MespotError as e: raise MespotError(f"{found.path}, run '{name}': {e}") from e
     return sets
 
-# %% ../../nbs/kit/cli.ipynb #80ca6de2
+# %% ../../nbs/kit/cli.ipynb #792786cf
 def _print_pdf(folder):
     from mespot.kit.render import pdf
     print(f"pdf: {pdf(folder)}")
@@ -85,12 +85,10 @@ def report(chapter: Annotated[str, typer.Argument(metavar="CHAPTER", help="A cha
            pdf: Annotated[bool, typer.Option("--pdf", help="Also print the report as report.pdf, by Chromium or Chrome.")] = False) -> None:
     "Run a chapter with chosen parameters and render its report."
     from mespot.kit.runs import run_report
-    pairs = [p.split("=", 1) for p in param or ()]
-    if twice := {name for name, _ in pairs if sum(name == n for n, _ in pairs) > 1}:
-        raise MespotError(f"parameter {', '.join(sorted(twice))} is given twice; give it once")
+    given = as_pairs(param)
     if only is not None and file is None: raise MespotError(f"--run {only} picks a run of a file; say which by --from FILE")
-    if file is not None: return _report_all(chapter, parameter_sets(chapter, file, only, dict(pairs)), out, force, pdf)
-    folder = run_report(chapter, dict(pairs), out, force)
+    if file is not None: return _report_all(chapter, parameter_sets(chapter, file, only, given), out, force, pdf)
+    folder = run_report(chapter, given, out, force)
     print(f"report: {folder/'report.html'}")
     if pdf: _print_pdf(folder)
 

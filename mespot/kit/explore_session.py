@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHIPPED', 'open_any', 'known_sets', 'known_weights', 'corrected', 'Session']
 
-# %% ../../nbs/kit/explore_session.ipynb #3df35d46
+# %% ../../nbs/kit/explore_session.ipynb #8da9171c
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 from ..core import MespotError, atomic_path, cache_dir, package_file
 from ..data.frames import frame_store
-from ..data.open_clips import OPEN_CLIPS, open_clips
+from ..data.open_clips import find_clip
 from ..data.phantom import PRESETS, phantom, stored
-from ..data.prepare import open_prepared
+from ..data.prepare import open_prepared, prepared_folder
 from ..data.recordings import Recordings
 from .runs import reports_folder
 from ..measure.intervals import KINDS, check_annotations, match, score_intervals
 from ..nets.spotter import frame_quads, load_weights, predict_video, skip_frames
 from ..signal.postprocess import PostProcessing
 
-# %% ../../nbs/kit/explore_session.ipynb #5dd69faa
+# %% ../../nbs/kit/explore_session.ipynb #214aa3af
 class _Opened(dict):
     "Frame stores by video, each opened by `opener(video)` when it is first asked for."
     def __init__(self, opener): self.opener = opener
@@ -37,7 +37,7 @@ def _of_phantom(preset, seed):
     return Recordings(f"phantom-{preset}", ph.videos, ph.annotations, _Opened(opener), ph, f"phantom '{preset}', seed {seed}")
 
 def _of_file(path, fps):
-    path = open_clips()[path] if path in OPEN_CLIPS["members"] and not Path(path).exists() else Path(path)
+    path = find_clip(path)
     store = frame_store(path, fps=fps)
     video = dict(video=path.stem, subject=path.stem, fps=store.fps, n_frames=len(store))
     return Recordings(path.stem, pd.DataFrame([video]), pd.DataFrame(columns=["video", "subject", "onset", "offset", "kind", "fps"]), {path.stem: store}, None, path.name)
@@ -49,7 +49,7 @@ def open_any(dataset: str | Path | Recordings = "phantom", preset: str = "tiny",
     if isinstance(dataset, Recordings): return dataset
     dataset = str(dataset)
     if dataset == "phantom": return _of_phantom(preset, seed)
-    prepared = any((folder/"videos.csv").exists() for folder in (Path(dataset), cache_dir("prepared")/dataset))
+    prepared = any((folder/"videos.csv").exists() for folder in (Path(dataset), prepared_folder(dataset)))
     if not prepared and (Path(dataset).exists() or Path(dataset).suffix): return _of_file(dataset, fps)
     found = open_prepared(dataset)
     return Recordings(found.dataset.name, found.dataset.videos, found.dataset.annotations, _Opened(found.store), None, found.dataset.name)

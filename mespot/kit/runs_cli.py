@@ -40,13 +40,13 @@ def list_runs(chapter: Annotated[Optional[str], typer.Option(metavar="CHAPTER", 
     _, found = _found(out, chapter)
     _print(run_table(found))
 
-# %% ../../nbs/kit/runs_cli.ipynb #b424e54f
+# %% ../../nbs/kit/runs_cli.ipynb #90de6039
 @runs.command()
 def compare(names: Annotated[list[str], typer.Argument(metavar="RUN RUN …", help="Runs: their folders, or a part of their names that no other run has.")], out: OUT = None) -> None:
     "Show in which parameters runs differ, and their metrics side by side."
-    from mespot.kit.history import compare_runs, one_run
+    from mespot.kit.history import compare_runs, named_run
     _, found = _found(out)
-    chosen = [one_run(name, found) for name in names]
+    chosen = [named_run(name, found) for name in names]
     parameters, origin, metrics = compare_runs(chosen)
     for letter, r in zip(list(metrics)[1:], chosen): print(f"{letter}  {r['chapter']}/{r['run']}  ({r['started']:%Y-%m-%d %H:%M}, {r['status']})")
     _print(parameters, "Parameters that differ")

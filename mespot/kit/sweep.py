@@ -6,7 +6,7 @@
 __all__ = ['Sweep', 'plan_sweep', 'one_run', 'graphics_cards', 'share_out', 'LocalExecutor', 'executor', 'gather_runs',
            'main_metrics', 'sweep_figure', 'render_sweep', 'run_sweep']
 
-# %% ../../nbs/kit/sweep.ipynb #e3a6056f
+# %% ../../nbs/kit/sweep.ipynb #6a36f70c
 import base64, contextlib, hashlib, io, json, logging, multiprocessing, os, queue, shutil, subprocess, sys, threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 import mespot
 from ..core import MespotError, atomic_path, end_with_parent, package_file
+from .render import figure_text, key_figures, name_parts
 from .runs import _environ, _json, _need_notebooks, fill, find_notebook, notebook_parameters, reports_folder, run_name, run_report
 from ..published import printed, published
 from ..report import COLOURS, _cell, _table_html, use_style
@@ -228,19 +229,18 @@ def gather_runs(folders: dict[str, str | Path], why: dict[str, str] | None = Non
     table.attrs = dict(parameters=list(as_parameter.values()), metrics=list(as_metric.values()), common={k: next(iter(v.values())) for k, v in values.items() if k not in differ})
     return table
 
-# %% ../../nbs/kit/sweep.ipynb #cc163b01
+# %% ../../nbs/kit/sweep.ipynb #22e3bb10
 def main_metrics(table: pd.DataFrame, most: int = 3) -> list[str]:
     "The names of up to `most` metrics of a gathered table that are numbers: F1 first, if there is any."
     numbers = [m for m in table.attrs["metrics"] if (kinds := {_cell(v, 3)[1] for v in table[m].dropna().tolist()}) and all(kinds)]
-    return sorted(numbers, key=lambda m: "f1" not in m.lower())[:most]
+    return sorted(numbers, key=lambda m: name_parts(m)[0] not in ("F1", "UF1"))[:most]
 
 def _headline(folder):
     "The one number of a run to tell while others go on, as text; empty if it has none."
-    metrics = {k: v for k, v in _json(folder/"metrics.json").items() if _cell(v, 3)[1]}
-    name = min(metrics, key=lambda k: ("overall" not in k, "f1" not in k), default=None)
-    return f"{name} {_cell(metrics[name], 3)[0]}, " if name else ""
+    figures = key_figures({k: v for k, v in _json(folder/"metrics.json").items() if _cell(v, 3)[1]})
+    return f"{figures[0][0]} {figure_text(figures[0][1])}, " if figures else ""
 
-# %% ../../nbs/kit/sweep.ipynb #2775abbf
+# %% ../../nbs/kit/sweep.ipynb #438556ec
 def sweep_figure(table: pd.DataFrame) -> "Figure | None":
     "A dot plot of the main metrics, one panel each, one line a run; None where there is no number."
     from matplotlib import rc_context
@@ -253,7 +253,7 @@ def sweep_figure(table: pd.DataFrame) -> "Figure | None":
             values = pd.to_numeric(table[metric])
             ax.plot(values, range(len(table)), "o", ms=5, color=next((c for k, c in COLOURS.items() if k in metric), COLOURS["truth"]))
             if values.min() >= 0: ax.set_xlim(-.04*(values.max() or 1), 1.08*(values.max() or 1))
-            ax.set(xlabel=metric, yticks=range(len(table)), yticklabels=table.run, ylim=(len(table) - .5, -.5))
+            ax.set(xlabel=key_figures({metric: 0})[0][0], yticks=range(len(table)), yticklabels=table.run, ylim=(len(table) - .5, -.5))
     return fig
 
 # %% ../../nbs/kit/sweep.ipynb #6ff9898d

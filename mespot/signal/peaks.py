@@ -13,7 +13,7 @@ from scipy import signal
 from ..core import MespotError
 from .filters import _bridged, _signal, merge_near
 
-# %% ../../nbs/signal/peaks.ipynb #6fa247d6
+# %% ../../nbs/signal/peaks.ipynb #b0f4a41a
 def wavelet_smooth(x: ArrayLike, wavelet: str = "db2", level: int = 3, spin: bool = True) -> np.ndarray:
     """The signal `x` (n,) without the details of the first `level` levels of its decomposition by an orthogonal `wavelet` of PyWavelets (thesis 4.2.1: Daubechies 2, level 3).
 
@@ -31,9 +31,13 @@ def wavelet_smooth(x: ArrayLike, wavelet: str = "db2", level: int = 3, spin: boo
         x = np.mean([row[k - s:k - s + n] for s, row in enumerate(smooth)], axis=0)
     return np.where(missing, np.nan, x)
 
-def at_frame_rate(frames: float, fps: float, of: float = 200.) -> int: return max(1, round(frames*fps/of))
+def at_frame_rate(frames: float, fps: float, of: float = 200.) -> int:
+    "A number of frames at the rate `of` carried over to `fps`: at least 1."
+    return max(1, round(frames*fps/of))
 
-def level_at(level: float, fps: float, of: float = 200.) -> int: return max(0, round(level + np.log2(fps/of)))
+def level_at(level: float, fps: float, of: float = 200.) -> int:
+    "The level of a wavelet decomposition at the rate `of` carried over to `fps`, so that it keeps the same frequencies: at least 0."
+    return max(0, round(level + np.log2(fps/of)))
 
 # %% ../../nbs/signal/peaks.ipynb #17605723
 def find_peaks(x: ArrayLike, neighbours: int = 7, percentile: float = 75, least: float = .05, rest: float | None = None) -> np.ndarray:

@@ -3,23 +3,13 @@
 Run: python tests/benchmarks/bench_au_baseline.py [frames]. Printed, never enforced. A sort of a million numbers stands beside it, so that machines can be compared."""
 import os
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-import sys, time
+import sys
 import numpy as np
+from timing import cpu_ms
 from mespot.core import one_thread
 from mespot.data.phantom import phantom
 from mespot.samm_lv import AUBaseline, presence, smoothed, spot_movements, total_intensity
 from mespot.signal.peaks import find_peaks, intervals_around
-
-
-def cpu_ms(call, repeats=15):
-    "CPU milliseconds of a call, the median of `repeats` after one to warm up."
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return 1e3*float(np.median(times))
 
 
 def main(frames=7000):

@@ -2,10 +2,11 @@
 Run: python tests/benchmarks/bench_lcn.py [frames]. Prints the process's own CPU time on one thread; asserts nothing about it."""
 import os
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-import sys, time
+import sys
 import numpy as np
 import torch
 from scipy import ndimage
+from timing import cpu_times
 from mespot.core import one_thread
 from mespot.signal.lcn import blur_matrix, lcn, lcn_torch
 
@@ -22,17 +23,6 @@ def by_blur(frames, blur):
     return out
 
 
-def cpu_seconds(call, repeats=7):
-    "CPU seconds of the fastest of `repeats` calls, after one to warm up."
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
 def main(n=64):
     one_thread()
     frames = np.random.default_rng(0).integers(0, 256, (n, 112, 112), np.uint8)
@@ -41,7 +31,7 @@ def main(n=64):
             "NumPy band matrices": lambda: by_blur(frames, lambda x: A @ x @ A.T),
             "lcn (NumPy, OpenCV)": lambda: lcn(frames),
             "lcn_torch": lambda: lcn_torch(tensor)}
-    seconds = {name: cpu_seconds(way) for name, way in ways.items()}
+    seconds = {name: cpu_times(way, 7)[0] for name, way in ways.items()}
     results = [np.asarray(way()) for way in ways.values()]
     slowest = seconds["SciPy gaussian_filter"]
     for name, s in seconds.items(): print(f"{name:24} {n/s:8.0f} frames/s/core   {slowest/s:5.2f} x SciPy")

@@ -6,6 +6,7 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 import sys, time
 import numpy as np, torch
+from timing import cpu_ms
 from mespot.core import one_thread
 from mespot.nets.spotter import LOSSES, Spotter, weighted_loss
 from mespot.signal.augment import augment, draw_augmentation, tone, turn
@@ -21,17 +22,6 @@ def video(subject):
     frames, labels = np.random.default_rng(0).integers(0, 256, (FRAMES, 112, 112), dtype=np.uint8), np.zeros((FRAMES, 2))
     labels[50:60, 0] = labels[80:140, 1] = 1
     return LabelledVideo(frames, labels, 30, subject)
-
-
-def cpu_ms(call, repeats):
-    "CPU milliseconds of a call, the median of `repeats` after two to warm up."
-    call(), call()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return 1e3*float(np.median(times))
 
 
 def training(steps):

@@ -1,6 +1,7 @@
 """Published numbers: the file agrees with itself and with what the thesis's text says, and never shares a column with a measurement."""
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
@@ -8,7 +9,7 @@ from hypothesis import given, strategies as st
 from mespot.core import MespotError
 from mespot.published import contradictions, printed, published
 
-SHAPES = {("thesis", "4.1"): (1, 9), ("thesis", "4.2"): (1, 6), ("thesis", "4.3"): (2, 18), ("thesis", "text 4.2"): (2, 7), ("thesis", "5.1"): (4, 5), ("thesis", "5.2"): (5, 3), ("thesis", "5.5"): (3, 12), ("thesis", "5.6"): (1, 8), ("thesis", "5.7"): (3, 6), ("thesis", "5.8"): (4, 6),
+SHAPES = {("thesis", "4.1"): (1, 9), ("thesis", "4.2"): (1, 6), ("thesis", "4.3"): (2, 18), ("thesis", "text 4.2"): (2, 7), ("thesis", "4.4"): (17, 2), ("thesis", "4.5"): (32, 4), ("thesis", "5.1"): (4, 5), ("thesis", "5.2"): (5, 3), ("thesis", "5.5"): (3, 12), ("thesis", "5.6"): (1, 8), ("thesis", "5.7"): (3, 6), ("thesis", "5.8"): (4, 6),
           ("thesis", "5.9"): (8, 6), ("thesis", "5.10"): (7, 3), ("thesis", "5.11"): (4, 6), ("thesis", "5.12"): (1, 7), ("thesis", "B"): (1, 2),
           ("paper", "5"): (3, 6), ("paper", "6"): (4, 6), ("paper", "7"): (6, 6)}      # rows, columns with a number
 
@@ -18,14 +19,14 @@ def test_every_table_is_there_and_whole():
     assert list(numbers.columns) == ["source", "table", "row", "data_set", "kind", "metric", "value", "spread", "note"]
     assert {k: published(k[1], k[0]).shape for k in SHAPES} == SHAPES and set(zip(numbers.source, numbers.table)) == set(SHAPES)
     holes = {k: int(published(k[1], k[0]).isna().sum().sum()) for k in SHAPES}
-    assert {k: n for k, n in holes.items() if n} == {("thesis", "text 4.2"): 7, ("thesis", "5.5"): 20, ("thesis", "5.7"): 4, ("thesis", "5.11"): 14, ("paper", "5"): 4}
+    assert {k: n for k, n in holes.items() if n} == {("thesis", "text 4.2"): 7, ("thesis", "4.4"): 5, ("thesis", "5.5"): 20, ("thesis", "5.7"): 4, ("thesis", "5.11"): 14, ("paper", "5"): 4}
     assert not numbers.duplicated(["source", "table", "row", "data_set", "kind", "metric"]).any() and numbers.value.notna().all()
 
 
 def test_values_are_in_their_ranges():
     numbers = printed()
     assert set(numbers.kind) == {"micro", "macro", "overall", "movement", "combined"}
-    scores = numbers[numbers.metric.isin(["f1", "precision", "recall", "accuracy", "move_to_neutral", "frame_f1", "frame_precision", "frame_recall", "auc", "loss"])]
+    scores = numbers[numbers.metric.isin(["f1", "precision", "recall", "accuracy", "move_to_neutral", "frame_f1", "frame_precision", "frame_recall", "auc", "loss", "pearson", "spearman", "pearson_p", "spearman_p", "benchmark"])]
     counts = numbers[numbers.metric.isin(["TP", "FP", "FN", "matched", "annotated", "samples", "videos"])]
     assert len(scores) + len(counts) + numbers.metric.str.startswith("skip").sum() == len(numbers) and scores.value.between(0, 1).all()
     assert (counts.value % 1 == 0).all() and (counts.value > 0).all()
@@ -92,8 +93,17 @@ def test_table_5_1_is_not_table_5_10():
     assert list(published("5.1")) == [f"movement {m}" for m in ("loss", "frame_precision", "frame_recall", "frame_f1", "auc")] and list(published("5.10")) == [f"{k} f1" for k in ("micro", "macro", "overall")]
 
 
-@pytest.mark.parametrize("ask, says", [(dict(table="5.13"), r"no published table '5.13'; there are: 4.1, 4.2, 4.3, text 4.2, 5.1, 5.2, 5.5,.* 5.10, 5.11, 5.12, B$"), (dict(table="7"), "no published table '7'"),
+@pytest.mark.parametrize("ask, says", [(dict(table="5.13"), r"no published table '5.13'; there are: 4.1, 4.2, 4.3, text 4.2, 4.4, 4.5, 5.1, 5.2, 5.5,.* 5.10, 5.11, 5.12, B$"), (dict(table="7"), "no published table '7'"),
                                        (dict(table="5.9", source="book"), "no published source 'book'; there are: thesis, paper"),
                                        (dict(table="5.10", data_set="CAS(ME)²"), r"no published data set 'CAS\(ME\)²'; there are: SAMM-LV")])
 def test_what_is_not_there_is_an_error_that_lists_what_is(ask, says):
     with pytest.raises(MespotError, match=says): published(**ask)
+
+
+def test_the_means_of_the_participants_are_those_printed():
+    "The last rows of Table 4.5 belong to its thirty: means of r by Fisher's z (plain ones would be .379 and .263), and spreads of z; of p plain ones."
+    table = published("4.5").rename(columns=lambda c: c.removeprefix("overall "))
+    r, p = table[["pearson", "spearman"]], table[["pearson_p", "spearman_p"]]
+    z = np.arctanh(r.iloc[:30])
+    assert np.tanh(z.mean()).round(2).equals(r.loc["Mean"]) and (z.std() - r.loc["Std. Dev."]).abs().max() < .01
+    assert (p.iloc[:30].mean() - p.loc["Mean"]).abs().max() < .001 and (p.iloc[:30].std() - p.loc["Std. Dev."]).abs().max() < .001

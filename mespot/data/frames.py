@@ -168,7 +168,7 @@ def sweep(folder: str | Path) -> list[Path]:
     for p in left: shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
     return left
 
-# %% ../../nbs/data/frames.ipynb #f9ea233c
+# %% ../../nbs/data/frames.ipynb #b3bb5e90
 def _place(folder, name):
     "The path of the store `name` in `folder`, or in `cache_dir(\"frames\")`."
     with _writing(name): return (cache_dir("frames") if folder is None else Path(folder))/f"{name}.npy"
@@ -180,12 +180,13 @@ def store_frames(name: str,                        # of the store, a file name
                  made_by: dict,                    # dict: what made them; a store made by something else is replaced
                  folder: str | Path | None = None, # where to keep it; `cache_dir("frames")` if not given
                  progress: bool = False,
-                 side: int = VIEW) -> FrameStore:  # of the views, pixels
+                 side: int = VIEW,                 # of the views, pixels
+                 ok: np.ndarray | None = None) -> FrameStore:   # (n_frames,) bool, which frames show a face; all if not given
     "The `FrameStore` of ready-made views; `MespotError` if they are not `n_frames` views of that side in uint8."
     path = _place(folder, name)
     def rows():
-        n = 0
-        for n, view in enumerate(tqdm(views, name, n_frames, disable=None if progress else True, unit="frame"), 1): yield view, np.eye(2, 3), True, None
+        n, good = 0, np.ones(n_frames, bool) if ok is None else ok
+        for n, view in enumerate(tqdm(views, name, n_frames, disable=None if progress else True, unit="frame"), 1): yield view, np.eye(2, 3), bool(good[n - 1 if n <= n_frames else -1]), None
         if n != n_frames: raise MespotError(f"the frame store {name} was to get {n_frames} frames and got {n}; check what makes them")
     return _reuse(path, made_by, lambda made_by: _build(path, rows(), fps, made_by, side=side))
 

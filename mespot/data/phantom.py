@@ -221,7 +221,7 @@ def _expose(image, sc, i, ux, uy, noise):
     image += noise
     return cv2.convertScaleAbs(np.maximum(image, 0, out=image), alpha=255)    # rounds and saturates
 
-# %% ../../nbs/data/phantom.ipynb #8a1757d8
+# %% ../../nbs/data/phantom.ipynb #f98cc597
 R_COLUMNS = [f"AU{a:02d}_r" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)]
 C_COLUMNS = [f"AU{a:02d}_c" for a in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)]
 
@@ -252,7 +252,7 @@ class Phantom:
     def frames(self, video: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         "Frames of the aligned 112 view, rendered now: (stop - start, 112, 112) uint8."
         face, seed = self._seeds(video)
-        return render_view(face, seed, script(seed, self.preset), start, stop)
+        return render_view(face, seed, self.script(video), start, stop)
 
     def au_table(self, video: str) -> pd.DataFrame:
         """The true action units, a row a frame, under OpenFace's names: AUxx_r 0–5 (the stronger side), AUxx_c 1 where that is at least 0.5.
@@ -265,10 +265,10 @@ class Phantom:
         c[[f"AU{a:02d}_c" for a in ACTION_UNITS]] = (au >= .5).astype(int)
         return pd.concat([r, c], axis=1).assign(confidence=1., success=1)
 
-    def camera(self, video: str, size: tuple[int, int] = (640, 480), motion: float = 1.) -> "CameraView":
-        "The same person before a camera: a `CameraView` of `size` (width, height), colour, with background and head motion of known pose."
+    def camera(self, video: str, size: tuple[int, int] = (640, 480), motion: float = 1., plain: bool = False) -> "CameraView":
+        "The same person before a camera: a `CameraView` of `size` (width, height), colour, with background (a bare wall if `plain`) and head motion of known pose."
         face, seed = self._seeds(video)
-        return CameraView(face, seed, script(seed, self.preset), size, self.preset.fps, motion)
+        return CameraView(face, seed, self.script(video), size, self.preset.fps, motion, plain)
 
     def made_by(self) -> dict:
         "What made it, for records: name, version, seed and settings."
@@ -313,13 +313,13 @@ def stored(ph: Phantom, workers: int | None = None, progress: bool = True) -> di
     with ProcessPoolExecutor(workers, mp_context=mp.get_context("spawn")) as pool:
         return gather(pool.map(partial(_store, ph), videos, chunksize=max(len(videos)//(4*workers), 1)))
 
-# %% ../../nbs/data/phantom.ipynb #1de2d601
+# %% ../../nbs/data/phantom.ipynb #e1cb7461
 class CameraView:
     """The phantom before a camera. `poses` (n, 2, 3) maps the 112 view (true, still head) to camera pixels; `frames(start, stop)` renders RGB.
 
-    `motion` scales the head's movement (1: about 2.5 % of the picture's height, 3 degrees, 3 %)."""
-    def __init__(self, face_seed: int | Sequence[int], seed: Sequence[int], sc: dict, size: tuple[int, int], fps: float, motion: float = 1.) -> None:
-        self.face_seed, self.seed, self.script, self.size, self.fps = face_seed, seed, sc, tuple(size), fps
+    `plain`: before a bare wall. `motion` scales the head's movement (1: about 2.5 % of the picture's height, 3 degrees, 3 %)."""
+    def __init__(self, face_seed: int | Sequence[int], seed: Sequence[int], sc: dict, size: tuple[int, int], fps: float, motion: float = 1., plain: bool = False) -> None:
+        self.face_seed, self.seed, self.script, self.size, self.fps, self.plain = face_seed, seed, sc, tuple(size), fps, plain
         n, (w, h), rng = len(sc["au"]), size, np.random.default_rng([*seed, 7])
         slow = motion*_wander(rng, n, fps, 1.2, 4)
         scale, roll = .0034*h*rng.uniform(.92, 1.08)*np.exp(.03*slow[2]), np.deg2rad(3)*slow[3] + np.deg2rad(motion*rng.normal(0, 2))
@@ -333,6 +333,7 @@ class CameraView:
     def background(self) -> np.ndarray:
         "The still scene behind the person: (h, w, 3) float32."
         (w, h), rng = self.size, np.random.default_rng([*self.seed, 8])
+        if self.plain: return np.full((h, w, 3), rng.uniform(.3, .7) + rng.uniform(-.03, .03, 3), np.float32)
         blobs = cv2.resize((rng.uniform(.2, .7, (5, 7, 1)) + rng.uniform(-.06, .06, (5, 7, 3))).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
         for _ in range(4):                                            # some furniture, so that there are straight edges too
             x, y, dx, dy = rng.uniform(0, 1, 4)
@@ -340,17 +341,17 @@ class CameraView:
             cv2.rectangle(blobs, (int(x*w), int(y*h)), (int((x + .1 + .2*dx)*w), int((y + .1 + .4*dy)*h)), colour, -1)
         return np.clip(cv2.GaussianBlur(blobs, (0, 0), h/160), 0, 1)
 
-    def frames(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        "Render frames `start` to `stop`: (k, h, w, 3) uint8 RGB."
-        sc, (w, h), stop = self.script, self.size, len(self) if stop is None else min(stop, len(self))
+    def frames(self, start: int = 0, stop: int | None = None, at: Sequence[int] | None = None) -> np.ndarray:
+        "Render frames `start` to `stop`, or those `at`: (k, h, w, 3) uint8 RGB."
+        sc, (w, h), at = self.script, self.size, range(len(self))[start:stop] if at is None else at
         parts = atlas(self.face_seed); face, soft, back = parts["face"], _soften(parts, sc["blur"]*.5, grey=False), self.background()
         x, y = np.meshgrid(np.arange(X0, X1, 2, dtype=np.float32), np.arange(Y0, Y1, 2, dtype=np.float32))          # fields on a coarse grid: they are smooth
         depth = height(face, x, y) - 38
         basis = np.concatenate([au_fields(face, x, y), np.stack([np.stack([depth, 0*depth]), np.stack([0*depth, depth])])]).reshape(34, -1).astype(np.float32)
         shades, glass = au_shading(face, *canvas()), draw_glasses(face, *canvas())
         eyes, gap = openings(sc["au"]); gx, gy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
-        bank, out = _noise_bank(self.seed, sc["noise"], (h, w), 2), np.empty((stop - start, h, w, 3), np.uint8)
-        for i in range(start, stop):
+        bank, out = _noise_bank(self.seed, sc["noise"], (h, w), 2), np.empty((len(at), h, w, 3), np.uint8)
+        for k, i in enumerate(at):
             inverse = invert(self._poses[i]).astype(np.float32)
             vx, vy = (inverse[r, 0]*gx + inverse[r, 1]*gy + inverse[r, 2] for r in (0, 1))                        # camera pixel → units of the face
             weight = np.concatenate([sc["au"][i]/5, [sc["yaw"][i], sc["pitch"][i]]]).astype(np.float32)
@@ -360,5 +361,5 @@ class CameraView:
             image = texture(soft, eyes[i], sc["gaze"][i], gap[i])*(1 + np.tensordot(weight[:32], shades, 1))[..., None]
             image = at(image, vx - dx, vy - dy)*(1 - .93*at(glass, vx, vy))[..., None]
             alpha = at(parts["alpha"], vx - dx, vy - dy)[..., None]
-            out[i - start] = _expose(image*alpha + back*(1 - alpha), sc, i, (gx[:1] - w/2)/(w/2), (gy[:, :1] - h/2)/(h/2), _pick(bank, i, (h, w)))
+            out[k] = _expose(image*alpha + back*(1 - alpha), sc, i, (gx[:1] - w/2)/(w/2), (gy[:, :1] - h/2)/(h/2), _pick(bank, i, (h, w)))
         return out

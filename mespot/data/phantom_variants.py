@@ -60,7 +60,7 @@ def with_artefacts(frames: np.ndarray, seed: Sequence[int], n_frames: int, fps: 
         out[j] = cv2.convertScaleAbs(np.maximum(moved*(1 + shade), 0))
     return out
 
-# %% ../../nbs/data/phantom_variants.ipynb #02274eae
+# %% ../../nbs/data/phantom_variants.ipynb #3dd76236
 STYLE_VERSION = 1                                         # of what `restyled` draws; part of what its stores were made by
 
 @dataclass(frozen=True)
@@ -73,10 +73,14 @@ class Restyled(Phantom):
         (seed, _, s), happens = super()._seeds(video)
         return (seed, 3, self.style, s), happens          # another face, the same events
 
+    def original(self, video: str) -> tuple[int, ...]:
+        "The seed of the face that `video` showed before (see `mespot.data.phantom_face.identity`)."
+        return super()._seeds(video)[0]
+
     def frames(self, video: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         "Frames of the aligned 112 view, rendered now: (stop - start, 112, 112) uint8. Any range gives the same bytes as the whole video."
         face, happens = self._seeds(video)
-        own, sc = (*happens, 4, self.style), script(happens, self.preset)
+        own, sc = (*happens, 4, self.style), self.script(video)
         return with_artefacts(render_view(face, own, sc, start, stop), own, len(sc["au"]), self.preset.fps, self.artefacts, start)
 
     def made_by(self) -> dict:

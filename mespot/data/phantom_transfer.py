@@ -14,13 +14,14 @@ from .phantom import Phantom
 from .phantom_face import ACTION_UNITS, identity
 from .phantom_variants import Restyled, restyled
 
-# %% ../../nbs/data/phantom_transfer.ipynb #47b4427b
+# %% ../../nbs/data/phantom_transfer.ipynb #1b5caacc
 def mixed(x: np.ndarray, r: float) -> np.ndarray:
     "A course (n,) >= 0 of the standard deviation of `x` (n,) >= 0, or less where it would pass 5, whose Pearson correlation with `x` is `r`, 0 < r <= 1; an `x` that never changes stays. MespotError for an `r` that cannot be had."
     if not 0 < r <= 1: raise MespotError(f"a transfer keeps a correlation above 0 and up to 1, not {r}")
     z = x - x.mean()
     if r == 1 or not np.ptp(x) > 0: return x.copy()
     c = np.fft.irfft(np.abs(np.fft.rfft(z))**2, len(x))/(z @ z)                  # (n,) correlation of x with itself, shifted
+    c = np.where(c < -.99, 1, c)                                                 # a mirror image would only cancel
     lag = int(c.argmin()); c, q = c[lag], 1 - r*r
     if r <= max(c, 0): raise MespotError(f"no shift of this course has a correlation with it below {c:.2f}, so {r} cannot be had")
     t = np.roots([r*r - c*c, -2*c*q, -q])                                         # both solutions of (1 + tc)² = r²(1 + 2tc + t²)

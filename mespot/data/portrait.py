@@ -28,16 +28,18 @@ def to_portrait(size: int) -> np.ndarray:
     k = size/SIDE
     return compose(np.array([[k, 0, -CORNER[0]*k - .5], [0, k, -CORNER[1]*k - .5]]), invert(TO_VIEW))
 
-# %% ../../nbs/data/portrait.ipynb #5ed33ce6
+# %% ../../nbs/data/portrait.ipynb #53fc65cf
+def _averaged(picture, to):
+    "`picture` and its transform `to` (2, 3), after the whole blocks of pixels that make one of the result were averaged."
+    k = max(1, round(1/np.hypot(*to[:, 0])))
+    if k == 1: return picture, to
+    h, w = (n//k for n in picture.shape[:2])
+    return cv2.resize(picture[:h*k, :w*k], (w, h), interpolation=cv2.INTER_AREA), compose(to, np.array([[k, 0, (k - 1)/2], [0, k, (k - 1)/2]]))
+
 def take_portrait(frame: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
     "The portrait (size, size, 3) uint8 RGB of a `frame` (h, w, 3) RGB or (h, w) grey uint8, whose `transform` (2, 3) leads to the 112 view."
     frame = np.repeat(frame[..., None], 3, 2) if frame.ndim == 2 else frame
-    to = compose(to_portrait(size), transform)
-    k = max(1, round(1/np.hypot(*to[:, 0])))                          # whole blocks of pixels are averaged first
-    if k > 1:
-        h, w = (n//k for n in frame.shape[:2])
-        frame = cv2.resize(frame[:h*k, :w*k], (w, h), interpolation=cv2.INTER_AREA)
-        to = compose(to, np.array([[k, 0, (k - 1)/2], [0, k, (k - 1)/2]]))
+    frame, to = _averaged(frame, compose(to_portrait(size), transform))
     return cv2.warpAffine(frame, to, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 def portraits(frames: Iterable[np.ndarray], transforms: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -50,8 +52,8 @@ def portraits(frames: Iterable[np.ndarray], transforms: np.ndarray, size: int) -
 
 def view_of(portrait: np.ndarray) -> np.ndarray:
     "The 112 view (112, 112) uint8 grey of a portrait (size, size, 3) uint8 RGB."
-    back = invert(to_portrait(len(portrait)))
-    return cv2.warpAffine(to_grey(portrait), back, (VIEW, VIEW), flags=cv2.INTER_CUBIC if back[0, 0] > 1 else cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+    grey, back = _averaged(to_grey(portrait), invert(to_portrait(len(portrait))))
+    return cv2.warpAffine(grey, back, (VIEW, VIEW), flags=cv2.INTER_CUBIC if back[0, 0] > 1 else cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 # %% ../../nbs/data/portrait.ipynb #9fa451fe
 def phantom_portraits(ph: Phantom, video: str, size: int = 64, frames: Sequence[int] | None = None, plain: bool = True) -> np.ndarray:
@@ -72,7 +74,7 @@ def portrait_of(image: np.ndarray | str | Path, size: int = 256) -> np.ndarray:
     if placed is None: raise MespotError(f"no face is found in {name}; choose one that shows a face from the front, at least 50 pixels wide")
     return take_portrait(image, compose(TO_VIEW, placed[0]), size)
 
-# %% ../../nbs/data/portrait.ipynb #77b65c4b
+# %% ../../nbs/data/portrait.ipynb #fd7560ba
 DOMAINS = ("short hair", "long hair")
 SHORT, LONG = .25, .5                     # hair_length of the phantom's faces: below, from
 TRAINING_SEED = 990_003                   # of the phantoms that train a StarGAN v2
@@ -85,8 +87,10 @@ def domain_of(ph: Phantom, video: str) -> int | None:
 def domain_portraits(people: int = 400, each: int = 16, size: int = 64, seed: int = TRAINING_SEED, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Portraits of drawn people before bare walls, as many of either domain, with expressions, blinks and glances: (people*each, size, size, 3) uint8 RGB and their domains (people*each,) int64.
 
-    `each` frames of `people` (an even number) of the phantom 'varied' of that `seed`."""
-    ph, images, domains, left = phantom("varied", seed, subjects=5*people), [], [], [people//2]*2
+    `each` frames of `people` (an even number) of the phantom 'varied' of that `seed`. MespotError for an odd number, or more frames than there are."""
+    ph, images, domains, left = phantom("varied", seed, subjects=5*people + 20), [], [], [people//2]*2
+    if people < 2 or people % 2: raise MespotError(f"portraits of {people} people cannot be balanced between two domains; take an even number from 2 on")
+    if not 1 <= each <= ph.videos.n_frames.iloc[0]: raise MespotError(f"{each} portraits of each person; their videos have 1 to {ph.videos.n_frames.iloc[0]} frames to take")
     for v in tqdm(ph.videos.video, "drawing people", disable=None if progress else True):
         if not any(left): break
         if (domain := domain_of(ph, v)) is None or not left[domain]: continue

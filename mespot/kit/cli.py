@@ -92,7 +92,7 @@ def report(chapter: Annotated[str, typer.Argument(metavar="CHAPTER", help="A cha
     print(f"report: {folder/'report.html'}")
     if pdf: _print_pdf(folder)
 
-# %% ../../nbs/kit/cli.ipynb #e579c505
+# %% ../../nbs/kit/cli.ipynb #c6d9c259
 app.command()(sweep)
 
 def _noted(warned, *more):
@@ -112,7 +112,7 @@ def spot(video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video fi
     print(f"written: {out/'predictions.csv'}, {out/'timeline.png'}")
 
 @app.command()
-def synth(video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file, or a folder of images.")],
+def synth(video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file, a folder of images, or the name of a prepared data set, whose subjects get the references in turn.")],
           reference: Annotated[list[Path], typer.Option("--reference", metavar="IMG", help="A picture of the face whose style it gets; repeat for several results.")],
           out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Where to write (default: <video>-as-<reference> here; with several references, a folder for each inside DIR).")] = None,
           weights: Annotated[Optional[Path], typer.Option(metavar="FILE", help="StarGAN v2: the authors' *_nets_ema.ckpt, or a .safetensors file with its card (default: a small one trained on drawn faces).")] = None,
@@ -120,9 +120,17 @@ def synth(video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video f
           fps: Annotated[Optional[float], typer.Option(metavar="FPS", help="Frames per second of a folder of images, which does not say.")] = None,
           film: Annotated[bool, typer.Option("--video", help="Also write the colour picture as <video>.mp4.")] = False,
           device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu or cuda.")] = "cpu") -> None:
-    "Give a long video another face: a frame store with the same frames, and what made it."
-    from mespot.synth import synth_video
+    "Give a long video, or all of a prepared data set, other faces: frame stores with the same frames, and what made them."
+    from mespot.data.prepare import prepared_folder
+    from mespot.synth import synth_set, synth_video
+    if not video.exists() and (prepared_folder(str(video))/"videos.csv").exists():
+        with warnings.catch_warnings(record=True) as notes: made, said = synth_set(str(video), reference, out, weights, domain, device=device)
+        _noted(notes, *said)
+        print(f"{video}: {len(made)} videos of {made.subject.nunique()} subjects painted, {made.frames.sum()} frames")
+        print(f"written: {out or prepared_folder(f'{video}-synth')}; open it as {out or f'{video}-synth'}")
+        return
     name = video.stem or "video"
+    if len({image.stem for image in reference}) < len(reference): raise MespotError("two reference pictures have the same name, and their results would have the same folder; rename one")
     for image in reference:
         folder = (out or Path(f"{name}-as-{image.stem}")) if len(reference) == 1 else (out or Path("."))/f"{name}-as-{image.stem}"
         with warnings.catch_warnings(record=True) as notes: result = synth_video(video, image, folder, weights, domain, fps, film, device=device)

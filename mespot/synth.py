@@ -6,7 +6,7 @@
 __all__ = ['SHIPPED', 'VERSION', 'load_generator', 'painted', 'style_of', 'paint_all', 'synth_video', 'references_of',
            'synth_set']
 
-# %% ../nbs/synth.ipynb #9767947a
+# %% ../nbs/synth.ipynb #a423fafb
 import hashlib, json, warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 from .core import MespotError, atomic_path, package_file
-from .data.frames import FrameStore, frame_store, store_frames
+from .data.frames import frame_store, store_frames
 from .data.portrait import portrait_of, portraits, view_of
 from .data.prepare import open_prepared, prepared_folder, write_tables
 from .data.tables import DataSet

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from mespot.core import MespotError
-from mespot.nets.stargan2 import (LANDMARKS, NETWORKS, PARTS, AdainResBlk, Discriminator, Generator, HighPass, MappingNetwork, ResBlk, StarGANConfig, StyleEncoder, build, conv_down,
+from mespot.nets.stargan2 import (LANDMARKS, NETWORKS, PARTS, Discriminator, Generator, HighPass, MappingNetwork, StarGANConfig, StyleEncoder, build, conv_down,
                                   conv_up, flops, landmark_mask, load_networks, load_published, save_networks, to_images, to_tensor)
 
 TINY = StarGANConfig(img_size=64, dim_in=4, max_conv_dim=12, style_dim=6, latent_dim=5, hidden_dim=8, num_domains=3, w_hpf=2.5)
@@ -149,7 +149,7 @@ def test_high_pass_sees_edges_only():
     assert h(spot)[0, 0].abs().max() == 0 and h(spot)[0, 1, 2, 2] == 4 and h(spot)[0, 1, 1:4, 1:4].sum() == 0
 
 def test_style_noise_domain_and_picture_all_count():
-    nets, (x, s, m, z, y) = lively(), inputs()
+    nets, (x, s, _, z, y) = lively(), inputs()
     g, mapping, encoder, d = nets.values()
     assert (g(x, s) - g(x, s.roll(1, 0))).abs().mean() > .01
     for f, a in ((mapping, z), (encoder, x), (d, x)):

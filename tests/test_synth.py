@@ -73,7 +73,7 @@ def make(files, tmp_path):
 def made_at(folder, name="face"): return tuple((folder/f).stat().st_mtime_ns for f in (f"{name}.npy", f"{name}.json"))
 
 def count(film):
-    cap, n, frames = cv2.VideoCapture(str(film)), 0, []
+    cap, frames = cv2.VideoCapture(str(film)), []
     while (got := cap.read())[0]: frames.append(got[1][..., ::-1])
     return frames
 

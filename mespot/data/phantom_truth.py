@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHANGED', 'true_flow', 'flow_errors']
 
-# %% ../../nbs/data/phantom_truth.ipynb #6b861dff
+# %% ../../nbs/data/phantom_truth.ipynb #b9f19ee8
 import time
 from collections.abc import Mapping
 import cv2
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from ..core import MespotError
 from .phantom import Phantom, _pose_map, _view_basis, openings
-from .phantom_face import SCALE, VIEW, X0, Y0, atlas, canvas, draw_glasses, head_distance, texture
+from .phantom_face import SCALE, VIEW, atlas, canvas, draw_glasses, head_distance, texture
 from .registration import TO_VIEW, invert, scale_of
 from ..signal.flow import angular_error, endpoint_error, optical_flow
 

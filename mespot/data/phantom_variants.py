@@ -6,7 +6,7 @@
 __all__ = ['POPS_PER_MINUTE', 'STYLE_VERSION', 'FACE', 'CAMERA_VERSION', 'Joined', 'with_artefacts', 'Restyled', 'restyled',
            'grey_frames', 'camera_stored', 'joined', 'joined_stores']
 
-# %% ../../nbs/data/phantom_variants.ipynb #25f3fefa
+# %% ../../nbs/data/phantom_variants.ipynb #3833a35c
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from ..core import MespotError
 from .frames import FrameStore
-from .phantom import BLOCK, CameraView, Phantom, _expose, _noise_bank, _pick, _soften, _wander, openings, render_view, script, stored
+from .phantom import BLOCK, CameraView, Phantom, _expose, _noise_bank, _pick, _soften, _wander, openings, render_view, stored
 from .phantom_face import LUMA, SCALE, VIEW, X0, X1, Y0, Y1, atlas, au_fields, au_shading, canvas, draw_glasses, height, texture
 from .registration import invert
 

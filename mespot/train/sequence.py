@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['phase_course', 'SequenceOptions', 'RolloutBatches', 'SequenceTask', 'train_sequence', 'completed']
 
-# %% ../../nbs/train/sequence.ipynb #3e14453a
+# %% ../../nbs/train/sequence.ipynb #c3e4d771
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 import time
 import lightning as L, numpy as np, pandas as pd, torch
 from ..core import MespotError, one_thread

@@ -219,9 +219,9 @@ def stargan_card(config: StarGANConfig, options: StarGANOptions, history: pd.Dat
                 repeats="on one thread of the same kind of processor with the same versions, bit for bit, with these options",
                 versions=dict(torch=torch.__version__, lightning=L.__version__, numpy=np.__version__))
 
-# %% ../../nbs/train/stargan2.ipynb #4c674c12
+# %% ../../nbs/train/stargan2.ipynb #40a9a903
 SMALL = StarGANConfig(64, style_dim=32, latent_dim=8, hidden_dim=64, w_hpf=1., dim_in=16, max_conv_dim=64)
-RECIPE = StarGANOptions(steps=3500, ds_steps=1000, lambda_ds=.5, lambda_cyc=4., batch=8, lr=4e-4, mapping_lr=1e-5, ema=.99, r1_every=4)
+RECIPE = StarGANOptions(steps=2500, ds_steps=1000, lambda_ds=.5, lambda_cyc=4., batch=8, lr=4e-4, mapping_lr=1e-5, ema=.99, r1_every=4)
 
 def make_weights(out: str | Path, people: int = 400, each: int = 16, config: StarGANConfig = SMALL, options: StarGANOptions = RECIPE, progress: bool = True) -> dict:
     "Draw `people` with `each` portraits, train as `train_stargan2` does, and write stargan2.safetensors and its card stargan2.json into the folder `out`; the card."

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from mespot.core import MespotError
 from mespot.nets.sequence import (INPUTS, LOSS_PARTS, NOISE_AT, PRESETS, Encoder, NaiveConfig, NaiveNet, SequenceConfig, SequenceNet, cost, generate, load_sequence, recurse, rollout,
-                                  rollout_loss, save_sequence, stream, to_frames, to_tensor)
+                                  rollout_loss, save_sequence, stream, to_frames, to_tensor, warped)
 
 TINY = dict(size=16, width=4, levels=2)
 close = lambda a, b, tol=1e-5: torch.testing.assert_close(a, b, rtol=0, atol=tol)
@@ -283,6 +283,30 @@ def test_memory_is_in_one_order():
     assert len(inputs) == 6 and all(inputs)                                         # the decoder's; the encoder's show in its latents
     z = net.encode(frames(net)[0], torch.Generator().manual_seed(0))
     assert all(map(last, z))
+
+# movement by a field
+
+def test_a_frame_is_moved_along_a_field():
+    "No field, no movement; three pixels to the right and one up; beyond the edge the edge is repeated."
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    still, field = torch.zeros(2, 2, 16, 16), torch.zeros(2, 2, 16, 16)
+    field[:, 0], field[:, 1] = 3, -1
+    assert torch.allclose(warped(x, still), x, atol=1e-5)
+    moved = warped(x, field)
+    assert torch.allclose(moved[:, :, :15, 3:], x[:, :, 1:, :13], atol=1e-4) and torch.allclose(moved[:, :, :15, 0], x[:, :, 1:, 0], atol=1e-4)
+
+def test_a_warping_network_moves_the_constant_frame():
+    "With a head that draws a constant field of two pixels, every frame of a rollout is the constant one, moved by two pixels: not by two more each time."
+    net = build(warp=True)
+    head = net.stages[0]["decoder"].head
+    torch.nn.init.zeros_(head.weight); torch.nn.init.zeros_(head.bias); head.bias.data[-2] = 2.
+    constant, previous, current = frames(net)
+    made = rollout(net, constant, previous, current, 3)
+    for i in range(3): assert torch.allclose(made[:, i, :, :, 2:], constant[..., :-2], atol=1e-4)
+    alone = build(warp=True, inputs=("previous", "current")); head = alone.stages[0]["decoder"].head
+    torch.nn.init.zeros_(head.weight); torch.nn.init.zeros_(head.bias); head.bias.data[-2] = 2.
+    made = rollout(alone, None, previous, current, 2)
+    assert torch.allclose(made[:, 1, :, :, 4:], current[..., :-4], atol=1e-4)        # there, on and on
 
 # losses
 

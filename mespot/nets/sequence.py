@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['INPUTS', 'NOISE_AT', 'PRESETS', 'LOSS_PARTS', 'KINDS_OF_NET', 'recurse', 'NaiveConfig', 'NaiveNet', 'SequenceConfig',
-           'Encoder', 'Decoder', 'SequenceNet', 'stream', 'rollout', 'cost', 'rollout_loss', 'to_tensor', 'to_frames',
-           'generate', 'save_sequence', 'load_sequence']
+           'Encoder', 'Decoder', 'warped', 'SequenceNet', 'stream', 'rollout', 'cost', 'rollout_loss', 'to_tensor',
+           'to_frames', 'generate', 'save_sequence', 'load_sequence']
 
 # %% ../../nbs/nets/sequence.ipynb #b5d7da66
 import json
@@ -72,7 +72,7 @@ class NaiveNet(nn.Module):
         _check(self.config, previous=previous, current=current)
         return self.decoder(torch.cat([self.encoder(previous), self.encoder(current)], 1))      # (B, 2 latent) -> (B, C, S, S)
 
-# %% ../../nbs/nets/sequence.ipynb #d2029c71
+# %% ../../nbs/nets/sequence.ipynb #24fd79b5
 INPUTS = ("constant", "previous", "current")             # in the thesis's order
 NOISE_AT = ("input", "activations", "weights")           # where noise can be: the frames, what shallow layers put out, the weights of shallow layers
 
@@ -86,6 +86,7 @@ class SequenceConfig:
     inputs: tuple = INPUTS           # which frames, in the order in which their latents are concatenated; without "constant": no such frame
     skips: bool = True               # the decoder gets the latents of every level; False: of the deepest only
     residual: bool = False           # draw the change against the current frame (ours); False: the frame
+    warp: bool = False               # move the constant frame's pixels along a field that is drawn as well (ours); takes the place of residual
     noise: float = .02               # standard deviation, of the frames' 0..1 and of the root mean square of layers and weights
     noise_at: tuple = NOISE_AT[:2]
     noisy_levels: int = 1            # how many levels count as shallow
@@ -131,9 +132,9 @@ class Encoder(nn.Module):
             latents.append(x)
         return latents
 
-# %% ../../nbs/nets/sequence.ipynb #9b1d8b6f
+# %% ../../nbs/nets/sequence.ipynb #0c2b5f2a
 class Decoder(nn.Module):
-    "The next frame's picture (B, C, S, S), any range, from the inputs' latents: one list of levels an input, in order; `condition` (B, phase + label) where there is one."
+    "The next frame's picture (B, C, S, S), any range, and with `warp` a field (2 more channels, pixels), from the inputs' latents: one list of levels an input, in order; `condition` (B, phase + label) where there is one."
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         c = self.config = config
@@ -141,7 +142,7 @@ class Decoder(nn.Module):
         fed = [len(c.inputs)*d for d in self.dims]                                           # filters of one level's latents, all inputs together
         below = [d + (f if c.skips else 0) for d, f in zip(self.dims[1:], fed)] + [fed[-1]]       # what each level gets
         self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in zip(below, self.dims))
-        self.head = nn.Conv2d(c.width, c.channels, 3, padding=1)
+        self.head = nn.Conv2d(c.width, c.channels + 2*c.warp, 3, padding=1)
         if k := c.phase + c.label: self.film = nn.Linear(k, 2*sum(self.dims))
 
     def forward(self, latents: list[list[torch.Tensor]], condition: torch.Tensor | None = None) -> torch.Tensor:
@@ -154,7 +155,14 @@ class Decoder(nn.Module):
             if i and self.config.skips: x = torch.cat([x, level(i - 1)], 1)
         return self.head(x)
 
-# %% ../../nbs/nets/sequence.ipynb #d1cb6acd
+# %% ../../nbs/nets/sequence.ipynb #37438df9
+def warped(frame: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+    "`frame` (B, C, S, S) moved along `field` (B, 2, S, S), x and y in pixels: each place shows what lay `field` before it; the edge is repeated beyond it."
+    size = frame.shape[-1]
+    at = torch.arange(size, device=frame.device, dtype=frame.dtype)
+    grid = torch.stack([at.expand(size, size), at[:, None].expand(size, size)], -1) - field.permute(0, 2, 3, 1)      # (B, S, S, 2)
+    return F.grid_sample(frame, (2*grid + 1)/size - 1, padding_mode="border", align_corners=False)
+
 class SequenceNet(nn.Module):
     """The next frame (thesis Figure 6.2): constant, previous, current (B, C, S, S) in 0..1 -> (B, C, S, S) in 0..1.
 
@@ -169,7 +177,7 @@ class SequenceNet(nn.Module):
                 nn.init.normal_(m.weight, std=(2/(1 + .2**2)/(m.in_channels*m.kernel_size[0]**2/(4 if isinstance(m, nn.ConvTranspose2d) else 1)))**.5)
                 nn.init.zeros_(m.bias)
             if isinstance(m, nn.Linear): nn.init.zeros_(m.weight); nn.init.zeros_(m.bias)
-        if config.residual:
+        if config.residual or config.warp:
             for stage in self.stages: stage["decoder"].head.weight.data *= .1      # starts near standing still
         self.to(memory_format=torch.channels_last)
 
@@ -177,21 +185,23 @@ class SequenceNet(nn.Module):
         "The latents of one input, level by level; `noisy` False for the constant frame."
         return self.stages[stage]["encoder"](frame, self.noise if noisy and (self.training or generator is not None) else 0., generator)
 
-    def decode(self, latents: dict, current: torch.Tensor, phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0) -> torch.Tensor:
-        "The next frame from {input: latents} and, for a residual network, the current frame."
+    def decode(self, latents: dict, current: torch.Tensor, phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0,
+               constant: torch.Tensor | None = None) -> torch.Tensor:
+        "The next frame from {input: latents} and, for a residual network, the current frame; for one that warps, the constant one, or the current where there is none."
         c, given, B = self.config, [], len(current)
         for name, x, size, shape in (("phase", phase, c.phase, (B, c.phase)), ("label", label, c.label, (B,))):
             expected = shape if size else None
             if (found := None if x is None else tuple(x.shape)) != expected: raise MespotError(f"{name} of one step has shape {found}; expected is {expected} for B = {B} and {name}={size} of the network")
             if size: given.append(F.one_hot(x.long(), size).to(current) if name == "label" else x.to(current))
         x = self.stages[stage]["decoder"]([latents[name] for name in c.inputs], torch.cat(given, 1) if given else None)
+        if c.warp: return (warped(current if constant is None else constant, x[:, c.channels:]) + x[:, :c.channels]).clamp(0, 1)
         return (current + x).clamp(0, 1) if c.residual else x.sigmoid()
 
     def forward(self, constant: torch.Tensor | None, previous: torch.Tensor, current: torch.Tensor, generator: torch.Generator | None = None,
                 phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0) -> torch.Tensor:
         return next(stream(self, constant, previous, current, 1, generator, None if phase is None else phase[:, None], label, stage))
 
-# %% ../../nbs/nets/sequence.ipynb #0a75816f
+# %% ../../nbs/nets/sequence.ipynb #5c8f35ca
 def stream(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tensor, current: torch.Tensor, steps: int, generator: torch.Generator | None = None,
            phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0) -> Iterator[torch.Tensor]:
     "Yields `steps` frames (B, C, S, S), one after the other; arguments as of `SequenceNet`, but phase is (B, steps, config.phase), and `stage` is the first one's."
@@ -206,7 +216,7 @@ def stream(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tens
         if i == 0 or c.stages > 1: latents["previous"] = net.encode(previous, generator, stage=s)
         else: latents["previous"] = latents["current"]
         latents["current"] = net.encode(current, generator, stage=s)
-        previous, current = current, net.decode(latents, current, None if phase is None else phase[:, i], label, s)
+        previous, current = current, net.decode(latents, current, None if phase is None else phase[:, i], label, s, constant if c.constant else None)
         yield current
 
 def rollout(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tensor, current: torch.Tensor, steps: int, generator: torch.Generator | None = None,

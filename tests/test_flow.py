@@ -12,6 +12,7 @@ from mespot.kit.explore_view import FLOW_FULL, frame_picture
 from mespot.signal.flow import (METHODS, angular_error, endpoint_error, flow_key, flow_picture, flow_pictures, magnitude_correlation, optical_flow, optical_strain, plot_flow_pair, region_boxes,
                                 region_table)
 from mespot.signal.lcn import lcn
+from figures import title_of
 
 INSIDE = np.s_[24:-24, 24:-24]                                        # away from what came in at the border
 Y, X = np.mgrid[:112., :112.]
@@ -287,6 +288,6 @@ def test_the_pair_is_drawn_on_one_scale_with_its_region():
         np.testing.assert_array_equal(row[2].images[0].get_array(), picture)
         for ax in row[:3]: assert {tuple(np.r_[p.get_xy(), p.get_width(), p.get_height()]) for p in ax.patches} == {
             (x0 - .5, y0 - .5, x1 - x0, y1 - y0) for x0, y0, x1, y1 in (region_boxes()[12], region_boxes()[4])}
-    assert f"{full:.1f} px" in rows[0, 3].get_title(loc="center") and [ax.get_title() for ax in rows[0, :3]] == ["onset", "apex", "optical flow"]
+    assert f"{full:.1f} px" in title_of(rows[0, 3]) and [title_of(ax) for ax in rows[0, :3]] == ["onset", "apex", "optical flow"]
     assert not plot_flow_pair(frames, frames, flows).axes[0].patches
     plt.close("all")

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 from mespot.core import MespotError, one_thread
 from mespot.measure.quality import (NiqeModel, _aggd, _halved, _luma, _shapes, fit_niqe, niqe, niqe_features, niqe_pooled, plot_quality, pristine, psnr, quality_table, ssim)
+from figures import title_of
 
 @pytest.fixture(scope="module", autouse=True)
 def single(): one_thread()
@@ -236,7 +237,7 @@ def test_the_figure_has_a_panel_a_measure():
     table = quality_table(rows().assign(psnr=np.inf))
     fig = plot_quality(table)
     fig.canvas.draw()
-    assert [a.get_title().split("\n")[0] for a in fig.axes] == ["SSIM", "PSNR in dB", "NIQE"] and [t.get_text() for t in fig.axes[0].get_xticklabels()] == ["MUG", "MMI"]
+    assert [title_of(a).split("\n")[0] for a in fig.axes] == ["SSIM", "PSNR in dB", "NIQE"] and [t.get_text() for t in fig.axes[0].get_xticklabels()] == ["MUG", "MMI"]
     points = np.concatenate([c[0].get_ydata() for c in fig.axes[0].containers])
     assert sorted(points) == pytest.approx(sorted(table[table.measure == "ssim"]["mean"]))
     plt.close(fig)

@@ -15,6 +15,7 @@ from mespot.measure.agreement import au_correlations, correlation_table, fisher_
 from mespot.measure.artefacts import glasses_score, regions
 from mespot.nets.stargan2 import StarGANConfig, flops
 from mespot.samm_synth import (GLASSES, kept_as_printed, known_loss, mean_colours, plot_traces, rank_agreement, reconstruction_table, swap_test, synthetic_tables, table_4_4, throughput, wears_glasses, where_annotated)
+from figures import title_of
 
 @pytest.fixture(scope="module")
 def ph(): return phantom("tiny")
@@ -153,7 +154,7 @@ def drawn(*args, **more):
 def test_a_panel_for_each_unit(truth, after):
     for aus in ((4, 12, 45), (12,)):
         fig = drawn(truth["p001_1"], after["p001_1"], aus, 30., "p001")
-        assert [ax.get_ylabel() for ax in fig.axes] == [f"AU{a}" for a in aus] and fig.axes[0].get_title() == "p001"
+        assert [ax.get_ylabel() for ax in fig.axes] == [f"AU{a}" for a in aus] and title_of(fig.axes[0]) == "p001"
         for ax in fig.axes:
             assert [len(line.get_xdata()) for line in ax.lines] == [450, 450] and ax.lines[0].get_xdata()[-1] == pytest.approx(449/30)
             assert ax.lines[0].get_color() != ax.lines[1].get_color()

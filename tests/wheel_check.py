@@ -17,7 +17,7 @@ assert {"spotting", "samm_lv", "samm_synth"} <= set(chapters()), f"chapters in t
 for part in ("kit/templates/report.html.j2", "kit/templates/report.css", "weights", "data_manifest.yaml"): assert package_file(part).exists(), f"{part} is not in the wheel"
 assert len(published("5.9")) == 8 and read_runs("spotting"), "published tables or declared runs are not in the wheel"
 assert pristine().mean.shape == (36,), "the pristine model of NIQE is not in the wheel"
-for name in ("au_meter", "spotter", "stargan2"): assert package_file("weights", f"{name}.safetensors").exists() and package_file("weights", f"{name}.json").exists(), f"the weights {name} are not in the wheel"
+for name in ("au_meter", "sequence", "spotter", "stargan2"): assert package_file("weights", f"{name}.safetensors").exists() and package_file("weights", f"{name}.json").exists(), f"the weights {name} are not in the wheel"
 listed = subprocess.run([Path(sys.prefix)/"bin"/"mespot", "data", "check", "phantom-tiny"], capture_output=True, text=True)
 assert listed.returncode == 0 and "INCOMPLETE" not in listed.stdout, listed
 bare = subprocess.run([Path(sys.prefix)/"bin"/"mespot", "report", "spotting"], capture_output=True, text=True)

@@ -3,7 +3,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import cv2
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, strategies as st
 from mespot.core import MespotError, one_thread
 from mespot.data.phantom_sequences import expression_sequences
 from mespot.measure.sequences import (LOOP_AT, STILL_AT, apex_window, autocorrelation, flow_value_map, frame_difference_map, identity_drift, linear_sequence, loopiness, motion_energy,

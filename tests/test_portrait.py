@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from mespot.core import MespotError
 from mespot.data.faces import place_face
 from mespot.data.phantom import phantom
@@ -63,6 +63,7 @@ def test_the_eyes_of_a_frame_come_to_their_places(x, y, apart, roll, size):
     "Two spots as large as irises, anywhere, at any distance and tilt, are found where the eyes of a portrait are, to a pixel."
     d = apart/2*np.array([np.cos(roll), np.sin(roll)])
     eyes = np.array([(x, y) - d, (x, y) + d])
+    assume(min(eyes.min(), *(np.array([599, 499]) - eyes).min(0)) > .4*apart)             # or the mirror image beyond the edge would be among what is weighed
     v, u = np.mgrid[:500, :600]
     frame = np.full((500, 600, 3), 200., np.float32)
     for ex, ey in eyes: frame -= 190*np.exp(-((u - ex)**2 + (v - ey)**2)/(2*(apart/9)**2))[..., None]
@@ -71,7 +72,7 @@ def test_the_eyes_of_a_frame_come_to_their_places(x, y, apart, roll, size):
         v, u = np.mgrid[:size, :size]
         near = np.hypot(u - ex, v - ey) < .1*size
         weight = np.where(near, dark - dark[near].min(), 0)
-        assert np.hypot((weight*u).sum()/weight.sum() - ex, (weight*v).sum()/weight.sum() - ey) < 1
+        assert np.hypot((weight*u).sum()/weight.sum() - ex, (weight*v).sum()/weight.sum() - ey) < .6
 
 def test_a_large_frame_is_averaged():
     "A frame ten times as large as the portrait: a chequered one becomes an even grey, and a pattern of the portrait's own scale stays."

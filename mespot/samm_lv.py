@@ -7,7 +7,7 @@ __all__ = ['AU_TOOL', 'TABLE_3_1', 'GRID', 'data_set_table', 'chance_of_a_hit', 
            'presence_table', 'AUBaseline', 'total_intensity', 'smoothed', 'spot_movements', 'spot_all', 'sensitivity',
            'plot_sensitivity', 'cost_by_au', 'plot_aus', 'plot_baseline', 'au_tables']
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #1337340a
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #e3cf4aca
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from .data.recordings import Recordings
 from .measure.intervals import KINDS, durations, move_to_neutral, score_intervals
 from .report import COLOURS
 from .signal.filters import normalise, savitzky_golay
-from .signal.peaks import at_frame_rate, find_peaks, intervals_around, level_at, wavelet_smooth
+from .signal.peaks import at_frame_rate, find_peaks, intervals_around, level_at, wavelet_smooth, window_at
 
 # %% ../nbs/chapters/ch4_samm_lv.ipynb #8d513ce4
 def data_set_table(sets: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> pd.DataFrame:
@@ -98,7 +98,7 @@ def presence_table(found: pd.DataFrame, by: str = "kind") -> pd.DataFrame:
             for k, g in groups.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/chapters/ch4_samm_lv.ipynb #3bfefedc
+# %% ../nbs/chapters/ch4_samm_lv.ipynb #a0798a4a
 TABLE_3_1 = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26)
 
 @dataclass(frozen=True)
@@ -128,8 +128,7 @@ class AUBaseline:
     def at(self, fps: float) -> tuple[int, int, int]:
         "(window, level, neighbours) in frames at `fps`."
         if not self.scaled: return self.window, self.level, self.neighbours
-        odd = 2*round((self.window*fps/200 - 1)/2) + 1
-        return max(odd, self.order + 1 + self.order % 2), level_at(self.level, fps), at_frame_rate(self.neighbours, fps)
+        return window_at(self.window, fps, self.order), level_at(self.level, fps), at_frame_rate(self.neighbours, fps)
 
 def total_intensity(table: pd.DataFrame, aus: Sequence[int] = TABLE_3_1) -> np.ndarray:
     "Sum of the intensities of `aus` in an AU table, min–max normalised: (n,) in 0–1, 0 if it never changes; NaN where there was no face. Units the tool does not measure count as 0."

@@ -7,7 +7,7 @@ __all__ = ['LEAST', 'LIMIT', 'UPPER_FACE', 'standardised', 'p_value', 'effective
            'fisher_mean', 'combined_p', 'correlation_table', 'block_length', 'block_bootstrap', 'disattenuated',
            'across_units', 'plot_histograms', 'plot_upper_face']
 
-# %% ../../nbs/measure/agreement.ipynb #53dd912c
+# %% ../../nbs/measure/agreement.ipynb #39fa413e
 import re
 from collections.abc import Collection, Mapping, Sequence
 import numpy as np, pandas as pd, matplotlib.pyplot as plt
@@ -17,8 +17,9 @@ from ..core import MespotError
 from .intervals import _check_fps, _check_ids, _columns, _refuse
 from ..report import COLOURS
 from ..signal.filters import savitzky_golay
+from ..signal.peaks import window_at
 
-# %% ../../nbs/measure/agreement.ipynb #9b848aad
+# %% ../../nbs/measure/agreement.ipynb #4a8a6d84
 def standardised(table: pd.DataFrame, columns: Sequence[str], fps: float, window: int | None = 11, order: int = 2) -> pd.DataFrame:
     """Columns of the AU table of one video less their value in the first frame that has one, smoothed (thesis Fig. 4.9).
 
@@ -28,8 +29,7 @@ def standardised(table: pd.DataFrame, columns: Sequence[str], fps: float, window
     if not len(x): return x
     x = x - x.bfill().iloc[0]
     if window is None: return x
-    window = max(2*round((window*fps/200 - 1)/2) + 1, order + 1 + order % 2)
-    return x.apply(savitzky_golay, window=window, order=order, raw=True)
+    return x.apply(savitzky_golay, window=window_at(window, fps, order), order=order, raw=True)
 
 # %% ../../nbs/measure/agreement.ipynb #2e6ff76c
 def _paired(x, y):

@@ -45,5 +45,5 @@ $(BIN)/python:
 
 $(READY): settings.ini setup.py pyproject.toml constraints.txt | $(BIN)/python
 	@echo "mespot: installing into $(VENV); the first time this takes a few minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,excel,landmarks,explain,cluster,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,excel,landmarks,explain,judges,cluster,dev]'
 	@touch $@

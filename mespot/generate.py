@@ -7,7 +7,7 @@ __all__ = ['SHIPPED', 'RISE', 'FEWEST', 'Generator', 'VERSION', 'WRITERS', 'COUR
            'neutral_view', 'course_of', 'generate_clip', 'motion_of', 'estimated_interval', 'writer_of', 'write_clip',
            'generate_long_videos']
 
-# %% ../nbs/generate.ipynb #d59be320
+# %% ../nbs/generate.ipynb #3bef7e39
 import hashlib, json, warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,9 +25,9 @@ from .data.registration import TO_VIEW, VIEW, compose, invert, scale_of, shrinki
 from .data.tables import DataSet, Repairs
 from .data.video import read_image
 from .measure.intervals import check_annotations, check_videos
-from .nets.sequence import SequenceNet, generate, load_sequence
+from .nets.sequence import SequenceNet, generate, load_sequence, phase_course
+from .report import write_gif
 from .signal.flow import optical_flow
-from .train.sequence import phase_course
 
 # %% ../nbs/generate.ipynb #ae489716
 SHIPPED = package_file("weights", "sequence.safetensors")
@@ -76,9 +76,9 @@ def course_of(n: int, strength: float = 1., rest: int | None = None) -> tuple[np
     angle = np.pi*strength*np.sin(np.pi/2*np.interp(np.arange(n), [onset, apex, offset], [0, 1, 0]))
     return np.stack([np.sin(angle), np.cos(angle)], -1).astype(np.float32), onset, apex, offset
 
-# %% ../nbs/generate.ipynb #ccbff007
+# %% ../nbs/generate.ipynb #fefb0851
 Generator = str | Path | tuple[SequenceNet, dict] | None       # a weight file, what `load_sequence_generator` gave, or None for the weights that ship
-VERSION = 1                                                    # of how a clip is made; part of what a result was made by
+VERSION = 2                                                    # of how a clip is made; part of what a result was made by
 
 def _loaded(weights): return weights if isinstance(weights, tuple) else load_sequence_generator(weights)
 
@@ -87,14 +87,15 @@ def _label(card, expression):
     return card["expressions"].index(expression)
 
 def _frames(net, card, view, expression, phase, seed):
-    "The frames (n, S, S) of a course with `phase` (n, 2), the first of which is the neutral `view` at the network's size."
-    start, label = _resized(view, net.config.size)[None], _label(card, expression)
-    return np.concatenate([start, generate(net, start, len(phase) - 1, seed=seed, phase=phase[None, 1:], label=[label] if net.config.label else None)[0]])
+    "The frames (n, 112, 112) of a course with `phase` (n, 2), the first of which is the neutral `view`; of a network that does not move the view's pixels, enlarged from its own size."
+    c, start, label = net.config, _resized(view, net.config.size)[None], _label(card, expression)
+    made = generate(net, start, len(phase) - 1, seed=seed, phase=phase[None, 1:], label=[label] if c.label else None, view=view[None] if c.warp and c.constant else None)[0]
+    return np.stack([view, *(_resized(f, VIEW) for f in made)])
 
 def _sha(view): return hashlib.sha256(view.tobytes()).hexdigest()
 
 def generate_clip(image: np.ndarray | str | Path, expression: str, weights: Generator = None, seconds: float = 1.3, fps: float = 30., strength: float = 1., seed: int | None = None) -> dict:
-    """One `expression` of the neutral face in a picture (see `neutral_view`): a dict of frames (n, S, S) uint8, view (n, 112, 112) uint8, the same enlarged, phase (n, 2), onset, apex, offset (frames, of the course), expression, and manifest.
+    """One `expression` of the neutral face in a picture (see `neutral_view`): a dict of frames (n, 112, 112) uint8, phase (n, 2), onset, apex, offset (frames, of the course), expression, and manifest.
 
     seconds: of the clip, with its rests; strength: see `course_of`; seed: of noise, None for none. MespotError for a picture without a face, an expression that the network does not know, or a course that cannot be (thesis 6.2.5)."""
     if not (fps > 0 and seconds > 0): raise MespotError(f"a clip of {seconds} s at {fps} frames/s cannot be; both must be above 0")
@@ -104,7 +105,7 @@ def generate_clip(image: np.ndarray | str | Path, expression: str, weights: Gene
     view = neutral_view(image)
     frames = _frames(net, card, view, expression, phase, seed)
     manifest = dict(expression=expression, seconds=seconds, fps=fps, strength=strength, seed=seed, onset=onset, apex=apex, offset=offset, neutral=_sha(view), weights=card["weights"], sha256=card["sha256"], version=VERSION)
-    return dict(frames=frames, view=np.stack([_resized(f, VIEW) for f in frames]), phase=phase, onset=onset, apex=apex, offset=offset, expression=expression, manifest=manifest)
+    return dict(frames=frames, phase=phase, onset=onset, apex=apex, offset=offset, expression=expression, manifest=manifest)
 
 # %% ../nbs/generate.ipynb #5ccfbae3
 def motion_of(frames: np.ndarray) -> np.ndarray:
@@ -125,23 +126,18 @@ def estimated_interval(motion: np.ndarray, share: float = .05) -> tuple[int, int
     onset, offset = below[below < top].max(initial=-1) + 1, below[below > top].min(initial=len(motion)) - 1
     return int(onset), int(onset + np.argmax(height[onset:offset + 1] >= .98)), int(offset)
 
-# %% ../nbs/generate.ipynb #61dda247
+# %% ../nbs/generate.ipynb #d617aa17
 def _write_mp4(path, frames, fps):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, frames.shape[2:0:-1], isColor=True)
     if not writer.isOpened(): raise MespotError(f"the video {path} cannot be written; check the folder and its permissions, or write a .gif")
     for f in frames: writer.write(cv2.cvtColor(f, cv2.COLOR_GRAY2BGR))
     writer.release()
 
-def _write_gif(path, frames, fps):
-    ends = np.rint(100*np.arange(1, len(frames) + 1)/fps)                 # a GIF counts in hundredths of a second; so the whole has the right length
-    first, *others = map(Image.fromarray, frames)
-    first.save(path, save_all=True, append_images=others, duration=(10*np.diff(ends, prepend=0)).astype(int).tolist(), loop=0)
-
 def _write_folder(path, frames, fps):
     path.mkdir()
     for i, f in enumerate(frames): Image.fromarray(f).save(path/f"frame_{i:04d}.png")
 
-WRITERS = {".mp4": _write_mp4, ".gif": _write_gif, "": _write_folder}
+WRITERS = {".mp4": _write_mp4, ".gif": write_gif, "": _write_folder}
 
 def writer_of(out: str | Path) -> str:
     "The kind of file that `out` names: .mp4, .gif, or '' for a folder of PNGs. MespotError for another ending, or a folder that is there already."
@@ -150,16 +146,16 @@ def writer_of(out: str | Path) -> str:
     return ending
 
 def write_clip(clip: dict, out: str | Path) -> list[Path]:
-    "Write the view of a `clip` of `generate_clip` to `out` (see `writer_of`), and its manifest beside it as .json: the paths written, both whole. MespotError as there, and for a place that cannot be written."
+    "Write the frames of a `clip` of `generate_clip` to `out` (see `writer_of`), and its manifest beside it as .json: the paths written, both whole. MespotError as there, and for a place that cannot be written."
     out = Path(out)
     ending, note = writer_of(out), out.with_suffix(".json")
     try:
-        with atomic_path(out) as tmp: WRITERS[ending](tmp, clip["view"], clip["manifest"]["fps"])
+        with atomic_path(out) as tmp: WRITERS[ending](tmp, clip["frames"], clip["manifest"]["fps"])
         with atomic_path(note) as tmp: tmp.write_text(json.dumps(clip["manifest"], indent=1) + "\n")
     except OSError as e: raise MespotError(f"{out} cannot be written: {e.strerror or e}; choose another place") from e
     return [out, note]
 
-# %% ../nbs/generate.ipynb #dfb67635
+# %% ../nbs/generate.ipynb #cda2cb27
 COURSES = dict(micro=dict(seconds=(.3, .5), strength=(.4, .6)), macro=dict(seconds=(.8, 2.), strength=(1., 1.)))     # what is drawn for each kind, uniformly
 MICRO_SECONDS = .5
 
@@ -187,7 +183,7 @@ def _joined(frames, onset, offset):
 
 def _long_video(net, card, view, plan, n_frames, fps, seed):
     "The frames (n_frames, S, S) of a `plan`, and its annotations: list of dict."
-    video, rows = np.repeat(_resized(view, net.config.size)[None], n_frames, 0), []
+    video, rows = np.repeat(view[None], n_frames, 0), []
     for i, p in enumerate(plan):
         phase, onset, _, offset = course_of(p["n"], p["strength"], p["rest"])
         clip = _joined(_frames(net, card, view, p["expression"], phase, seed + i), onset, offset)
@@ -212,7 +208,7 @@ def generate_long_videos(people: Mapping[str, np.ndarray | str | Path], folder: 
         rng, video = np.random.default_rng([seed, i, j, 1]), f"{subject}_g{j + 1}"
         frames, events = _long_video(net, card, views[subject], plans[i, j, subject], n_frames, fps, int(rng.integers(2**31)))
         manifests[video] = dict(generated=plans[i, j, subject], neutral=_sha(views[subject]), seed=seed, person=i, noise=noise, fps=fps, seconds=seconds, weights=card["weights"], sha256=card["sha256"], version=VERSION)
-        noisy = (np.clip(np.rint(_resized(f, VIEW) + noise*rng.standard_normal((VIEW, VIEW))), 0, 255).astype(np.uint8) for f in frames)
+        noisy = (np.clip(np.rint(f + noise*rng.standard_normal((VIEW, VIEW))), 0, 255).astype(np.uint8) for f in frames)
         store = store_frames(video, noisy, n_frames, fps, manifests[video], folder/"frames")
         rows.append(dict(video=video, subject=subject, fps=fps, n_frames=n_frames, path=str(store.path)))
         found += [dict(video=video, subject=subject, **e) for e in events]

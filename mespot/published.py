@@ -9,12 +9,12 @@ __all__ = ['printed', 'published', 'contradictions']
 import pandas as pd
 from .core import MespotError, package_file
 
-# %% ../nbs/published.ipynb #04fc828c
+# %% ../nbs/published.ipynb #969752c0
 def printed(table: str | None = None, source: str = "thesis", data_set: str | None = None) -> pd.DataFrame:
     """Published numbers one a line, in printed order: source, table, row, data_set, kind, metric, value, spread (NaN if none), note.
 
     `source` is "thesis" or "paper" (the 3D-CNN paper); without `table`, everything. Raises MespotError for a source, table or data set that is not there, naming those that are."""
-    found = pd.concat([pd.read_csv(package_file("published", f"{name}.csv"), dtype={"table": str}) for name in ("samm_lv", "samm_synth", "spotting")], ignore_index=True).fillna({"note": ""})
+    found = pd.concat([pd.read_csv(package_file("published", f"{name}.csv"), dtype={"table": str}) for name in ("samm_lv", "samm_synth", "spotting", "fer")], ignore_index=True).fillna({"note": ""})
     if table is None: return found
     for column, wanted in (("source", source), ("table", str(table)), ("data_set", data_set)):
         if wanted is None: continue
@@ -23,8 +23,8 @@ def printed(table: str | None = None, source: str = "thesis", data_set: str | No
         found = found[found[column] == wanted]
     return found.reset_index(drop=True)
 
-# %% ../nbs/published.ipynb #4014f51a
-_ORDER = ("micro", "macro", "overall", "movement", "combined")
+# %% ../nbs/published.ipynb #afe200ff
+_ORDER = ("micro", "macro", "negative", "positive", "overall", "movement", "combined")
 
 def _wide(numbers, columns):
     "Rows as printed, columns by data set and then kind, of the long `numbers`, whose columns go by the Series `columns`."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'run_folder', 'save_metrics', 'show_table', 'save_table', 'save_beside', 'use_style', 'save_figure',
-           'environment', 'save_data', 'close_run']
+           'write_gif', 'save_film', 'environment', 'save_data', 'close_run']
 
 # %% ../nbs/report.ipynb #a643580d
 import base64, html, json, math, os, platform, re, subprocess, sys, tempfile
@@ -148,6 +148,22 @@ def save_figure(name: str, fig: "Figure", caption: str = "", dpi: float = 200) -
     width = round(imread(path).shape[1]*96/dpi)                     # CSS pixels: 96 an inch
     data = base64.b64encode(path.read_bytes()).decode()
     image = f'<img src="data:image/png;base64,{data}" width="{width}" style="max-width:100%;height:auto" alt="{html.escape(caption or name)}">'
+    _show(_captioned("figure", image, caption), f"figures/{path.name}" + (f": {caption}" if caption else ""))
+
+# %% ../nbs/report.ipynb #74a92bdd
+def write_gif(path: str | Path, frames: np.ndarray, fps: float, greys: int = 256) -> None:
+    "Write grey `frames` (n, H, W) uint8 as a GIF that plays for n/fps seconds, again and again; in `greys` levels, 2 to 256, of grey."
+    from PIL import Image
+    ends = np.rint(100*np.arange(1, len(frames) + 1)/fps)                 # a GIF counts in hundredths of a second; so the whole has the right length
+    step = 255/(greys - 1)
+    first, *others = (Image.fromarray(f) for f in (frames if greys == 256 else np.rint(np.rint(frames/step)*step).astype(np.uint8)))
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=(10*np.diff(ends, prepend=0)).astype(int).tolist(), loop=0)
+
+def save_film(name: str, frames: np.ndarray, fps: float, caption: str = "", greys: int = 32) -> None:
+    "Write grey `frames` (n, H, W) uint8 to figures/<name>.gif of this run (see `write_gif`) and show them with a caption."
+    path = _named("figures", name, ".gif")
+    with atomic_path(path) as tmp: write_gif(tmp, frames, fps, greys)
+    image = f'<img src="data:image/gif;base64,{base64.b64encode(path.read_bytes()).decode()}" width="{frames.shape[2]}" style="max-width:100%;height:auto" alt="{html.escape(caption or name)}">'
     _show(_captioned("figure", image, caption), f"figures/{path.name}" + (f": {caption}" if caption else ""))
 
 # %% ../nbs/report.ipynb #c8e100d5

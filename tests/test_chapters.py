@@ -35,7 +35,18 @@ def samm_synth(tables, metrics):
     flow = tables["flow_methods"].set_index(["kind", "method"])
     assert (flow.error < flow.still)[:, "farneback"].all() and len(tables["by_subject_meter_published"]) == 32
 
-CHECKS = dict(spotting=spotting, samm_lv=samm_lv, samm_synth=samm_synth)
+def fer(tables, metrics):
+    "The bars of chapter 7 on unseen drawn people; every clip made here is judged; the metrics are the tables'."
+    apex = tables["apex"].set_index(["recogniser", "shown"])
+    assert metrics["accuracy_classification"] >= .9 and metrics["accuracy_regression"] >= .85 and metrics["correlation_regression"] >= .85
+    assert (apex[["negative", "neutral", "positive"]].sum(axis=1) == apex.frames).all() and apex.frames["regression", "every apex"] == 70 and metrics["accuracy_regression"] == apex.right["regression", "every apex"]
+    decisions = tables["decisions"].set_index(["recogniser", "rule", "kind"])
+    assert (decisions.videos[:, :, "negative"] == 50).all() and (decisions.videos[:, :, "positive"] == 10).all() and decisions.accuracy["regression", "strongest", "overall"] == metrics["videos_regression_strongest"]
+    assert (tables["agreement"].sequences == 70).all() and set(tables["paired"].other) == set(tables["agreement"].reading) - {"regression, value"} and (tables["paired"].low < tables["paired"].high).all()
+    assert metrics["generated_clips"] == len(tables["generated"]) == 20 and (tables["generated"].asked == "positive").sum() == 10
+    assert tables["counts"].set_index("data_set").loc["all"].min() > 0 and set(tables["counts"].data_set) == {"fer2013", "ck-plus", "kdef", "all"}
+
+CHECKS = dict(spotting=spotting, samm_lv=samm_lv, samm_synth=samm_synth, fer=fer)
 
 def test_every_chapter_is_checked(): assert set(chapters()) == set(CHECKS)
 

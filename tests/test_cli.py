@@ -47,7 +47,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
     (["report"], "Missing argument"), (["report", "x", "-p", "epochs"], "-p takes a name and a value"), (["report", "x", "-p"], "-p takes a name and a value"),
     (["report", "x", "-p", "a", "1", "-p", "a", "2"], "parameter a is given twice"), (["report", "x", "--bogus"], "No such option"), (["bogus"], "No such command"),
     (["report", "x", "--run", "a"], "--run a picks a run of a file"), (["report", "x", "--from", "nowhere.yaml"], "nowhere.yaml cannot be read"),
-    (["report", "no-such-chapter", "--from", "spotting"], "no chapter 'no-such-chapter'"), (["report", "x", "--from", "spoting"], "no list of runs 'spoting'; there are: spotting"),
+    (["report", "no-such-chapter", "--from", "spotting"], "no chapter 'no-such-chapter'"), (["report", "x", "--from", "spoting"], "no list of runs 'spoting'; there are: generation, spotting"),
     (["data", "fetch", "faces"], "there is no data set 'faces'")])
 def test_mistakes_in_the_call_are_one_sentence_and_exit_2(capsys, args, says):
     assert main(args) == 2

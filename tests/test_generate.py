@@ -12,7 +12,7 @@ from mespot.kit.cli import main
 from mespot.measure.intervals import check_annotations, check_videos
 from mespot.nets.sequence import NaiveNet, SequenceConfig, SequenceNet, save_sequence
 
-SIZE, FAR, NAMES, STEP = 64, 3., ["anger", "happiness", "surprise"], 12      # STEP: grey levels that label i adds, i times
+SIZE, VIEW, FAR, NAMES, STEP = 64, 112, 3., ["anger", "happiness", "surprise"], 12      # STEP: grey levels that label i adds, i times
 
 def gliding(**options):
     "A network that moves the constant frame down by FAR (1 - cos phase)/2 pixels and makes it brighter by the label's number of STEPs."
@@ -94,19 +94,30 @@ def test_courses_that_cannot_be(how, says):
 # clips
 
 def test_a_clip_moves_as_far_as_its_strength_says(generator, view):
-    "Displacements of the known network: FAR at the apex, half of it at strength one half, and back."
-    shift = lambda frames: np.array([cv2.phaseCorrelate(np.float64(frames[0][8:-8, 8:-8]), np.float64(f[8:-8, 8:-8]), cv2.createHanningWindow((SIZE - 16,)*2, cv2.CV_64F))[0][1] for f in frames])
-    for strength, far in ((1., FAR), (.5, FAR/2)):
+    "Displacements of the known network in pixels of the view: FAR of its own at the apex, half of it at strength one half, and back."
+    shift = lambda frames: np.array([cv2.phaseCorrelate(np.float64(frames[0][8:-8, 8:-8]), np.float64(f[8:-8, 8:-8]), cv2.createHanningWindow((VIEW - 16,)*2, cv2.CV_64F))[0][1] for f in frames])
+    for strength, far in ((1., FAR*VIEW/SIZE), (.5, FAR*VIEW/SIZE/2)):
         clip = generate_clip(view, "anger", generator, seconds=1., fps=30, strength=strength)
-        expected = FAR*(1 - clip["phase"][:, 1])/2
-        assert clip["frames"].shape == (30, SIZE, SIZE) and clip["view"].shape == (30, 112, 112) and clip["frames"].dtype == clip["view"].dtype == np.uint8
+        expected = FAR*VIEW/SIZE*(1 - clip["phase"][:, 1])/2
+        assert clip["frames"].shape == (30, VIEW, VIEW) and clip["frames"].dtype == np.uint8
         assert np.abs(shift(clip["frames"]) - expected).max() < .35 and abs(expected[clip["apex"]] - far) < 1e-5
 
 def test_the_first_frame_is_the_picture_and_the_label_is_that_of_the_name(generator, view):
     clips = [generate_clip(view, e, generator, seconds=.5)["frames"] for e in NAMES]
-    assert all(np.array_equal(c[0], cv2.resize(view, (SIZE, SIZE), interpolation=cv2.INTER_AREA)) for c in clips)
+    assert all(np.array_equal(c[0], view) for c in clips)
     flat = np.full((112, 112), 100, np.uint8)                                # nothing to move: only the label is seen
     assert [int(generate_clip(flat, e, generator, seconds=.5)["frames"][5].mean().round()) for e in NAMES] == [100, 100 + STEP, 100 + 2*STEP]
+
+def test_what_is_sharp_stays_sharp(generator, view):
+    "The view's own pixels are moved: by whole pixels they are there again. A network that does not warp gives its own frames, enlarged."
+    clip = generate_clip(view, "anger", generator, seconds=1.)
+    down = int(round(FAR*VIEW/SIZE))
+    near = np.abs(clip["frames"][clip["apex"]][down:].astype(int) - view[:-down]).mean()
+    small = cv2.resize(cv2.resize(view, (SIZE, SIZE), interpolation=cv2.INTER_AREA), (VIEW, VIEW), interpolation=cv2.INTER_CUBIC)
+    assert near < .6*np.abs(small.astype(int) - view).mean()
+    plain = SequenceNet(SequenceConfig(size=SIZE, width=4, residual=True, phase=2, noise=0.)).eval()
+    for p in plain.stages[0]["decoder"].head.parameters(): p.data.zero_()
+    assert np.array_equal(generate_clip(view, "joy", (plain, dict(expressions=["joy"], weights="x", sha256="y")), seconds=.5)["frames"][3], small)
 
 def test_the_same_seed_gives_the_same_clip(weights, view, tmp_path):
     net = gliding()
@@ -146,17 +157,17 @@ def test_an_interval_is_where_the_motion_says():
 
 def test_what_is_written_is_the_clip(generator, view, tmp_path):
     clip = generate_clip(view, "anger", generator, seconds=.8, fps=25)
-    n = len(clip["view"])
+    n = len(clip["frames"])
     for name in ("c.mp4", "c.gif", "c"): assert write_clip(clip, tmp_path/"new"/name) == [tmp_path/"new"/name, tmp_path/"new"/"c.json"]
     cap, film = cv2.VideoCapture(str(tmp_path/"new"/"c.mp4")), []
     assert cap.get(cv2.CAP_PROP_FPS) == 25
     while (got := cap.read())[0]: film.append(got[1][..., 0])
-    assert len(film) == n and np.abs(np.array(film, float) - clip["view"]).mean() < 6
+    assert len(film) == n and np.abs(np.array(film, float) - clip["frames"]).mean() < 6
     gif, shown, time = Image.open(tmp_path/"new"/"c.gif"), [], 0
     for i in range(gif.n_frames): gif.seek(i); shown.append(np.asarray(gif.convert("L"))); time += gif.info["duration"]
-    assert time == 800 and np.array_equal(shown[0], clip["view"][0])
+    assert time == 800 and np.array_equal(shown[0], clip["frames"][0])
     images = sorted((tmp_path/"new"/"c").iterdir())
-    assert np.array_equal([cv2.imread(str(p), 0) for p in images], clip["view"])
+    assert np.array_equal([cv2.imread(str(p), 0) for p in images], clip["frames"])
     manifest = json.loads((tmp_path/"new"/"c.json").read_text())
     assert manifest["expression"] == "anger" and manifest["apex"] == clip["apex"] and len(manifest["sha256"]) == 64
     assert {p.name for p in (tmp_path/"new").iterdir()} == {"c.mp4", "c.gif", "c", "c.json"}

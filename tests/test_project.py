@@ -30,7 +30,7 @@ def said():
 def test_setup_hands_on_the_settings(said):
     assert said["name"] == settings["lib_name"] and said["version"] == settings["version"] and said["description"] == settings["description"]
     assert said["install_requires"] == settings["requirements"].split() and said["python_requires"] == f">={settings['min_python']}"
-    assert set(said["extras_require"]) == {"notebooks", "excel", "landmarks", "cluster", "explain", "dev"} and all(said["extras_require"].values())
+    assert set(said["extras_require"]) == {"notebooks", "excel", "landmarks", "cluster", "explain", "judges", "dev"} and all(said["extras_require"].values())
     assert said["entry_points"] == {"console_scripts": ["mespot=mespot.kit.cli:main"]}
     assert said["license"] == "Apache-2.0" and "Development Status :: 3 - Alpha" in said["classifiers"]
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['INPUTS', 'NOISE_AT', 'PRESETS', 'LOSS_PARTS', 'KINDS_OF_NET', 'recurse', 'NaiveConfig', 'NaiveNet', 'SequenceConfig',
            'Encoder', 'Decoder', 'warped', 'SequenceNet', 'stream', 'rollout', 'cost', 'rollout_loss', 'to_tensor',
-           'to_frames', 'generate', 'save_sequence', 'load_sequence']
+           'to_frames', 'generate', 'phase_course', 'save_sequence', 'load_sequence']
 
 # %% ../../nbs/nets/sequence.ipynb #b5d7da66
 import json
@@ -155,13 +155,13 @@ class Decoder(nn.Module):
             if i and self.config.skips: x = torch.cat([x, level(i - 1)], 1)
         return self.head(x)
 
-# %% ../../nbs/nets/sequence.ipynb #37438df9
-def warped(frame: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-    "`frame` (B, C, S, S) moved along `field` (B, 2, S, S), x and y in pixels: each place shows what lay `field` before it; the edge is repeated beyond it."
+# %% ../../nbs/nets/sequence.ipynb #eec633eb
+def warped(frame: torch.Tensor, field: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
+    "`frame` (B, C, S, S) moved along `field` (B, 2, S, S), x and y in pixels: each place shows what lay `field` before it, between pixels by `mode` (bilinear, or bicubic, which is sharper); the edge is repeated beyond it."
     size = frame.shape[-1]
     at = torch.arange(size, device=frame.device, dtype=frame.dtype)
     grid = torch.stack([at.expand(size, size), at[:, None].expand(size, size)], -1) - field.permute(0, 2, 3, 1)      # (B, S, S, 2)
-    return F.grid_sample(frame, (2*grid + 1)/size - 1, padding_mode="border", align_corners=False)
+    return F.grid_sample(frame, (2*grid + 1)/size - 1, mode=mode, padding_mode="border", align_corners=False)
 
 class SequenceNet(nn.Module):
     """The next frame (thesis Figure 6.2): constant, previous, current (B, C, S, S) in 0..1 -> (B, C, S, S) in 0..1.
@@ -185,27 +185,43 @@ class SequenceNet(nn.Module):
         "The latents of one input, level by level; `noisy` False for the constant frame."
         return self.stages[stage]["encoder"](frame, self.noise if noisy and (self.training or generator is not None) else 0., generator)
 
-    def decode(self, latents: dict, current: torch.Tensor, phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0,
-               constant: torch.Tensor | None = None) -> torch.Tensor:
-        "The next frame from {input: latents} and, for a residual network, the current frame; for one that warps, the constant one, or the current where there is none."
+    def draw(self, latents: dict, current: torch.Tensor, phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0) -> torch.Tensor:
+        "What the decoder draws from {input: latents}: (B, C, S, S), any range, and two channels more, a field in pixels, if the network warps."
         c, given, B = self.config, [], len(current)
         for name, x, size, shape in (("phase", phase, c.phase, (B, c.phase)), ("label", label, c.label, (B,))):
             expected = shape if size else None
             if (found := None if x is None else tuple(x.shape)) != expected: raise MespotError(f"{name} of one step has shape {found}; expected is {expected} for B = {B} and {name}={size} of the network")
             if size: given.append(F.one_hot(x.long(), size).to(current) if name == "label" else x.to(current))
-        x = self.stages[stage]["decoder"]([latents[name] for name in c.inputs], torch.cat(given, 1) if given else None)
-        if c.warp: return (warped(current if constant is None else constant, x[:, c.channels:]) + x[:, :c.channels]).clamp(0, 1)
+        return self.stages[stage]["decoder"]([latents[name] for name in c.inputs], torch.cat(given, 1) if given else None)
+
+    def compose(self, x: torch.Tensor, current: torch.Tensor, constant: torch.Tensor | None = None) -> torch.Tensor:
+        "The frame (B, C, V, V) in 0..1 out of what was drawn, x (B, ., S, S), and the current frame; for a network that warps, out of the constant one, or the current where there is none. V may be more than S: then the drawing is enlarged."
+        c, large, mode = self.config, current if constant is None else constant, "bilinear"
+        if c.warp and large.shape[-1] != x.shape[-1]:
+            mode = "bicubic"
+            scale = torch.tensor([1.]*c.channels + [large.shape[-1]/x.shape[-1]]*2, device=x.device, dtype=x.dtype)
+            x = F.interpolate(x, large.shape[-2:], mode="bicubic", align_corners=False)*scale[:, None, None]
+        if c.warp: return (warped(large, x[:, c.channels:], mode) + x[:, :c.channels]).clamp(0, 1)
         return (current + x).clamp(0, 1) if c.residual else x.sigmoid()
+
+    def decode(self, latents: dict, current: torch.Tensor, phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0,
+               constant: torch.Tensor | None = None) -> torch.Tensor:
+        "The next frame from {input: latents} and, for a residual network, the current frame; for one that warps, the constant one, or the current where there is none."
+        return self.compose(self.draw(latents, current, phase, label, stage), current, constant)
 
     def forward(self, constant: torch.Tensor | None, previous: torch.Tensor, current: torch.Tensor, generator: torch.Generator | None = None,
                 phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0) -> torch.Tensor:
         return next(stream(self, constant, previous, current, 1, generator, None if phase is None else phase[:, None], label, stage))
 
-# %% ../../nbs/nets/sequence.ipynb #5c8f35ca
+# %% ../../nbs/nets/sequence.ipynb #cf18cdd2
 def stream(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tensor, current: torch.Tensor, steps: int, generator: torch.Generator | None = None,
-           phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0) -> Iterator[torch.Tensor]:
-    "Yields `steps` frames (B, C, S, S), one after the other; arguments as of `SequenceNet`, but phase is (B, steps, config.phase), and `stage` is the first one's."
+           phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0, view: torch.Tensor | None = None) -> Iterator[torch.Tensor]:
+    """Yields `steps` frames (B, C, S, S), one after the other; arguments as of `SequenceNet`, but phase is (B, steps, config.phase), and `stage` is the first one's.
+
+    view: the constant frame at a larger size, (B, C, V, V), for a network that moves its pixels; frames of that size are yielded, and the recursion goes by the small ones. MespotError for inputs that do not fit."""
     c = net.config
+    if view is not None and not (c.warp and c.constant): raise MespotError("a larger view can only be moved by a network that warps a constant frame; leave view out for this one")
+    if view is not None and (view.shape[0], view.shape[1], view.shape[2]) != (len(current), c.channels, view.shape[-1]): raise MespotError(f"the view has shape {tuple(view.shape)}; expected is ({len(current)}, {c.channels}, V, V), one for each sequence")
     _check(c, **(dict(constant=constant) if c.constant else {}), previous=previous, current=current)
     if phase is not None and (phase.ndim != 3 or phase.shape[1] < steps): raise MespotError(f"phase has shape {tuple(phase.shape)}; expected is (B, {steps}, {c.phase}), a vector for each frame made")
     latents, stages = {}, [(stage + i) % c.stages for i in range(min(steps, c.stages))]
@@ -216,8 +232,9 @@ def stream(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tens
         if i == 0 or c.stages > 1: latents["previous"] = net.encode(previous, generator, stage=s)
         else: latents["previous"] = latents["current"]
         latents["current"] = net.encode(current, generator, stage=s)
-        previous, current = current, net.decode(latents, current, None if phase is None else phase[:, i], label, s, constant if c.constant else None)
-        yield current
+        drawn = net.draw(latents, current, None if phase is None else phase[:, i], label, s)
+        previous, current = current, net.compose(drawn, current, constant if c.constant else None)
+        yield current if view is None else net.compose(drawn, current, view)
 
 def rollout(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tensor, current: torch.Tensor, steps: int, generator: torch.Generator | None = None,
             phase: torch.Tensor | None = None, label: torch.Tensor | None = None) -> torch.Tensor:
@@ -276,25 +293,34 @@ def to_frames(x: torch.Tensor) -> np.ndarray:
     x = x.detach().mul(255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
     return x[..., 0, :, :] if x.shape[-3] == 1 else np.moveaxis(x, -3, -1)
 
-# %% ../../nbs/nets/sequence.ipynb #ba4418ab
+# %% ../../nbs/nets/sequence.ipynb #3b9ac99c
 def generate(net: SequenceNet, neutral: ArrayLike, steps: int, start: tuple[ArrayLike, ArrayLike] | None = None, seed: int | None = None,
-             phase: ArrayLike | None = None, label: ArrayLike | None = None) -> np.ndarray:
+             phase: ArrayLike | None = None, label: ArrayLike | None = None, view: ArrayLike | None = None) -> np.ndarray:
     """Sequences of any length, one for each neutral frame: uint8 (B, S, S) or (B, S, S, 3) -> uint8 (B, steps, S, S) or (B, steps, S, S, 3), without the frames they began with.
 
     start: previous and current frames, like `neutral`; None: the neutral one is used three times (6.2.5). seed: of the noise; None: no noise. phase (B, steps, config.phase), label (B,).
+    view: the neutral frames at a larger size (B, V, V), for a network that warps: the result has that size, and the neutral face's detail (ours).
     Beside the result, memory does not grow with `steps`. MespotError for frames that do not fit the network."""
     where, training = next(net.parameters()).device, net.training
     constant, previous, current = (to_tensor(x).to(where) for x in (neutral, *(start or (neutral, neutral))))
     generator = None if seed is None else torch.Generator(where).manual_seed(seed)
     phase, label = (None if x is None else torch.as_tensor(x, device=where) for x in (phase, label))
     if label is not None and not ((label >= 0) & (label < max(net.config.label, 1))).all(): raise MespotError(f"labels {sorted(set(label.tolist()))} are not all below {net.config.label}, the number the network has")
-    made = np.empty((len(constant), steps, *np.shape(neutral)[1:]), np.uint8)
+    made = np.empty((len(constant), steps, *np.shape(neutral if view is None else view)[1:]), np.uint8)
+    view = None if view is None else to_tensor(view).to(where)
     try:
         net.eval()
         with torch.inference_mode():
-            for i, frame in enumerate(stream(net, constant, previous, current, steps, generator, phase, label)): made[:, i] = to_frames(frame)
+            for i, frame in enumerate(stream(net, constant, previous, current, steps, generator, phase, label, view=view)): made[:, i] = to_frames(frame)
     finally: net.train(training)
     return made
+
+# %% ../../nbs/nets/sequence.ipynb #24fa011d
+def phase_course(n: int, onset: float, apex: float, offset: float) -> np.ndarray:
+    "The phase at each of `n` frames of an expression from `onset` over `apex` to `offset` (frames): (n, 2) float32, sine and cosine of an angle that runs from 0 to 2π, linearly on either side of the apex. MespotError if the three are not in order."
+    if not onset < apex < offset: raise MespotError(f"phase: onset {onset}, apex {apex} and offset {offset} are not in this order")
+    angle = 2*np.pi*np.interp(np.arange(n), [onset, apex, offset], [0, .5, 1])
+    return np.stack([np.sin(angle), np.cos(angle)], -1).astype(np.float32)
 
 # %% ../../nbs/nets/sequence.ipynb #b2858433
 KINDS_OF_NET = dict(sequence=(SequenceNet, SequenceConfig), naive=(NaiveNet, NaiveConfig))

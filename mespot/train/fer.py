@@ -175,10 +175,10 @@ def sequence_scores(net: FerNet, sequences: Sequences) -> pd.DataFrame:
                      "correlation": np.nan if flat else float(np.corrcoef(trace, side*strength)[0, 1])})
     return pd.DataFrame(rows)
 
-# %% ../../nbs/train/fer.ipynb #6c42c8e4
+# %% ../../nbs/train/fer.ipynb #f9889891
 PEOPLE = 200
 SHIPPED = FerConfig(), FerOptions(steps=2000, augmentation="strong")
-IS_NOT = "Trained on drawn faces, never on photographs of people: what it says of a real face has no known relation to what a person sees in it. Not the thesis's network, which learnt from some 400,000 photographs; its architecture is like that one's, its size is not known to be."
+IS_NOT = "Trained on drawn faces, never on photographs of people: what it says of a real face has no known relation to what a person sees in it. Not the thesis's network, which learnt from photographs; its architecture is like that one's, its size is not known to be."
 
 def load_fer(head: str = "classification", weights: str | Path | None = None) -> FerNet:
     "The expression network of that head, in eval mode: from a .safetensors file of `save_fer`, or by default the one that ships, trained on drawn people. MespotError for a head that there is not, or weights that are missing, damaged, or of the other head."

@@ -128,7 +128,7 @@ def micro_summary(table: pd.DataFrame) -> dict[str, float]:
     return {name: t[name].mean() for name in ("generated", "true", "macro", "floor")} | dict(in_range=t.generated.between(t.true.min(), t.true.max()).mean(), below_macro=(t.generated < t.macro).mean(),
         along=t.along.mean(), end=t.end.mean(), static=(t.stillness >= STILL_AT).mean(), loops=(t.loop >= LOOP_AT).mean())
 
-# %% ../../nbs/train/micro_sequence.ipynb #a6cb5151
+# %% ../../nbs/train/micro_sequence.ipynb #57c87d21
 def plot_micro(clips: Mapping[str, np.ndarray], method: str = "dis") -> "Figure":
     """A row for each of `clips`, name -> (n, S, S) uint8 from onset to offset: onset, apex (the frame that is farthest from the onset by mean flow), offset, and the flow value from the onset to the two others over the face, in pixels of the clip, on one scale (thesis Figure 6.14). Returns the figure."""
     import matplotlib.pyplot as plt
@@ -145,7 +145,7 @@ def plot_micro(clips: Mapping[str, np.ndarray], method: str = "dis") -> "Figure"
         for ax, i in zip(line, (0, apex, -1)): ax.imshow(frames[i], cmap="gray", vmin=0, vmax=255)
         for ax, x in zip(line[3:], maps): ax.imshow(frames[0], cmap="gray", vmin=0, vmax=255); shown = ax.imshow(x, cmap="magma", vmin=0, vmax=top, alpha=np.clip(x/top, .15, .85))
         line[0].set_ylabel(name); line[1].set_xlabel(f"frame {apex}")
-    for ax, title in zip(axes[0], ("onset", "apex", "offset", "flow, onset to apex", "flow, onset to offset")): ax.set_title(title)
+    for ax, title in zip(axes[0], ("onset", "apex", "offset", "flow to apex", "flow to offset")): ax.set_title(title)
     fig.colorbar(shown, ax=axes[:, 3:], label="pixels", aspect=9*len(rows), shrink=.8)
     return fig
 

@@ -7,20 +7,20 @@ __all__ = ['FPS', 'SETTLED', 'RATIO', 'IS_NOT', 'MICRO_RECIPES', 'micro_sequence
            'train_micro', 'micro_clips', 'moving_region', 'flow_magnitudes', 'micro_table', 'micro_summary',
            'plot_micro', 'micro_step', 'micro_card', 'make_micro_weights']
 
-# %% ../../nbs/train/micro_sequence.ipynb #8b46f751
+# %% ../../nbs/train/micro_sequence.ipynb #d36bb87e
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-import cv2, lightning as L, numpy as np, pandas as pd, torch
-from ..core import MespotError, one_thread
+import cv2, numpy as np, pandas as pd, torch
+from ..core import MespotError
 from ..data.phantom import DURATION, PRESETS
 from ..data.phantom_face import VIEW
 from ..data.phantom_sequences import Sequences, amplitudes, apex_field, expression_sequences
 from ..measure.sequences import LOOP_AT, STILL_AT, apex_window, loopiness, stillness
 from ..nets.sequence import SequenceConfig, SequenceNet, generate, save_sequence, to_tensor
 from ..signal.flow import optical_flow
-from .fit import DEVICES, _quiet_lightning
 from .sequence import TEST_SEED, TRAINING_SEED, RolloutBatches, SequenceOptions, SequenceTask, phase_course, train_sequence
 if TYPE_CHECKING: from matplotlib.figure import Figure
 
@@ -65,18 +65,11 @@ class ApexBatches(RolloutBatches):
             if self.config.label: batch["label"] = torch.from_numpy(self.labels[which])
             yield batch
 
-# %% ../../nbs/train/micro_sequence.ipynb #17211f7b
+# %% ../../nbs/train/micro_sequence.ipynb #d89b5d31
 def train_micro(sequences: Sequences, config: SequenceConfig = SequenceConfig(), options: SequenceOptions = SequenceOptions(), device: str = "cpu", progress: bool = False,
                 tick: Callable[[SequenceTask], object] | None = None, first: int = 5, second: int = 8) -> tuple[SequenceNet, pd.DataFrame]:
     """`train_sequence` on `ApexBatches`: (network on the CPU in eval mode, history with a row a step). The same seed gives the same weights bit for bit on a CPU. Errors are those of the two (thesis 6.3)."""
-    if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()): raise MespotError(f"device {device!r} is not available here; use one of {', '.join(DEVICES)}")
-    batches = ApexBatches(sequences, config, options, first, second)
-    one_thread()
-    with torch.random.fork_rng(), _quiet_lightning():
-        torch.manual_seed(options.seed)
-        task = SequenceTask(config, options, tick)
-        L.Trainer(accelerator=DEVICES[device], devices=1, max_epochs=1, logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=progress).fit(task, batches)
-    return task.net.cpu().eval(), pd.DataFrame(task.history)
+    return train_sequence(sequences, config, options, device, progress, tick, batches=partial(ApexBatches, first=first, second=second))
 
 # %% ../../nbs/train/micro_sequence.ipynb #0f2fb998
 def micro_clips(net: SequenceNet, sequences: Sequences, every: int = 3, times: int = 3, seed: int | None = None) -> np.ndarray:

@@ -70,7 +70,7 @@ class RolloutBatches:
             if self.config.label: batch["label"] = torch.from_numpy(self.labels[which])
             yield batch
 
-# %% ../../nbs/train/sequence.ipynb #cc955f53
+# %% ../../nbs/train/sequence.ipynb #22cc15d7
 class SequenceTask(L.LightningModule):
     "Training of a `SequenceNet` on `RolloutBatches`; `history` has a dict a step: step, ahead, loss and its parts, seconds. `tick(task)` is called after each step."
     def __init__(self, config: SequenceConfig, options: SequenceOptions = SequenceOptions(), tick: Callable[["SequenceTask"], object] | None = None) -> None:
@@ -94,17 +94,17 @@ class SequenceTask(L.LightningModule):
         if self.tick: self.tick(self)
 
 def train_sequence(sequences: Sequences, config: SequenceConfig = SequenceConfig(), options: SequenceOptions = SequenceOptions(), device: str = "cpu", progress: bool = False,
-                   tick: Callable[[SequenceTask], object] | None = None) -> tuple[SequenceNet, pd.DataFrame]:
-    """Train a `SequenceNet` and return (network on the CPU in eval mode, history with a row a step). The same seed gives the same weights bit for bit on a CPU.
+                   tick: Callable[[SequenceTask], object] | None = None, batches: Callable[..., RolloutBatches] = RolloutBatches) -> tuple[SequenceNet, pd.DataFrame]:
+    """Train a `SequenceNet` and return (network on the CPU in eval mode, history with a row a step). The same seed gives the same weights bit for bit on a CPU. `batches`: what draws frames from the sequences.
 
     MespotError for sequences that do not fit the config, a device that is not there, or a loss that is not finite (thesis 6.2.2)."""
     if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()): raise MespotError(f"device {device!r} is not available here; use one of {', '.join(DEVICES)}")
-    batches = RolloutBatches(sequences, config, options)
+    drawn = batches(sequences, config, options)
     one_thread()
     with torch.random.fork_rng(), _quiet_lightning():
         torch.manual_seed(options.seed)
         task = SequenceTask(config, options, tick)
-        L.Trainer(accelerator=DEVICES[device], devices=1, max_epochs=1, logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=progress).fit(task, batches)
+        L.Trainer(accelerator=DEVICES[device], devices=1, max_epochs=1, logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=progress).fit(task, drawn)
     return task.net.cpu().eval(), pd.DataFrame(task.history)
 
 # %% ../../nbs/train/sequence.ipynb #bb9fc369

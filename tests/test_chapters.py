@@ -49,15 +49,15 @@ def fer(tables, metrics):
 def generation(tables, metrics):
     "On unseen people the proposed network carries expressions out and back, the thesis's recipe, as briefly trained, does not; generated courses are bent as real ones, which straight lines are not; micro-expressions are small."
     done = tables["completion"].set_index("network")
-    assert done["and kept"]["proposed"] >= 8 and done.sequences["proposed"] == 10 and done.completed[["thesis", "no-phase", "the first frame, copied"]].max() == 0 and done.completed["true sequences"] == 10
+    assert done["and kept"]["proposed"] >= .8*done.sequences["proposed"] >= 16 and done.completed[["thesis", "no-phase", "the first frame, copied"]].max() == 0 and done.completed["true sequences"] == 20
     assert metrics["completed_all"] >= .8*metrics["of_all"] and metrics["kept_all"] > .9 and set(tables["expressions"].completed) <= {0, 1, 2, 3, 4}
     bent = tables["au_nonlinearity"].set_index(["of", "method"])
     assert (bent.onset["displacement", "generated"] > 3*bent.onset["displacement", "linear"]) and metrics["nearer_away_low"] > 0 and metrics["nearer_offset_low"] > 0
     quality = tables["quality"].set_index(["data_set", "method", "measure"])["mean"]
     assert quality["drawn", "copied", "ssim"] > quality["drawn", "generated, thesis", "ssim"] and quality["drawn", "real", "niqe"] < quality["drawn", "generated, thesis", "niqe"] and metrics["niqe_gain_low"] > -1
     micro = tables["micro"].set_index("network").loc["around the apex, movement and phase"]
-    assert metrics["micro_true_low"] < micro.generated < metrics["micro_true_high"] < 1.1*micro.macro and metrics["micro_below_macro"] == metrics["micro_people"] == 10
-    assert metrics["digits_right"] > .9 and len(tables["clips"]) == 14 and (tables["failures"].set_index("network").static[["ME, first attempt: long still videos", "no-phase"]] >= 8).all()
+    assert metrics["micro_true_low"] < micro.generated < metrics["micro_true_high"] < 1.1*micro.macro and metrics["micro_below_macro"] == metrics["micro_people"] == 4
+    assert metrics["digits_right"] > .9 and len(tables["clips"]) == 14 and (tables["failures"].set_index("network").static[["ME, first attempt: long still videos", "ME, around the apex, the thesis's recipe"]] >= 3).all()
     flips = tables["flips"].set_index(["network", "given"]).gain["learnt as they are"]
     assert flips["as they are"] > flips["mirrored"] > 0 > flips["upside down"] and tables["identity"].set_index("network").margin.is_monotonic_increasing
 

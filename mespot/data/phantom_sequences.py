@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['FPS', 'expression_script', 'Sequences', 'expression_sequences', 'apex_field', 'amplitudes']
 
-# %% ../../nbs/data/phantom_sequences.ipynb #75de9181
+# %% ../../nbs/data/phantom_sequences.ipynb #38b499b1
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 import cv2
 import numpy as np
 import pandas as pd
@@ -68,14 +69,18 @@ def expression_sequences(people: int = 20, emotions: Sequence[str] = ("happiness
             rows.append(dict(person=s, emotion=emotion, onset=int(before), apex=int(strength.argmax()), offset=int(before + n - 1), peak=top)); strengths.append(strength)
     return Sequences(frames, pd.DataFrame(rows), np.stack(strengths), seed, size)
 
-# %% ../../nbs/data/phantom_sequences.ipynb #58623c7b
+# %% ../../nbs/data/phantom_sequences.ipynb #9514cbd8
+@lru_cache(512)
+def _field(seed, person, emotion, strength):
+    face, own = _faces(seed, person)
+    au = expression_script(emotion, np.array([strength]), own)["au"][0]
+    field = (au/5) @ _view_basis(face)[0][:len(au)]
+    return np.moveaxis(field.reshape(2, VIEW, VIEW), 0, -1)*np.float32(scale_of(TO_VIEW))
+
 def apex_field(sequences: Sequences, k: int) -> np.ndarray:
     "True displacement of sequence `k` at its apex: (112, 112, 2) float32, pixels of the view."
     row = sequences.table.iloc[k]
-    face, own = _faces(sequences.seed, row.person)
-    au = expression_script(row.emotion, sequences.strength[k], own)["au"][row.apex]
-    field = (au/5) @ _view_basis(face)[0][:len(au)]
-    return np.moveaxis(field.reshape(2, VIEW, VIEW), 0, -1)*np.float32(scale_of(TO_VIEW))
+    return _field(sequences.seed, int(row.person), row.emotion, float(sequences.strength[k, row.apex])).copy()
 
 def amplitudes(frames: np.ndarray, neutral: np.ndarray, field: np.ndarray, method: str = "dis") -> np.ndarray:
     "How far each of `frames` (n, S, S) uint8 lies from `neutral` (S, S) along a displacement `field` (112, 112, 2): (n,), 0 for no movement, at most about 1. Frames are compared after local contrast normalisation."

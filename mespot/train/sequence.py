@@ -137,9 +137,9 @@ RECIPES = {"thesis": (SequenceConfig(), SequenceOptions(steps=900, lr=.003)),
            "movement": (SequenceConfig(warp=True, noise=.01), SequenceOptions(steps=1000, ahead_last=6, lr=.004, loss=dict(mae=1., neutral=2.))),
            "movement and phase": (SequenceConfig(warp=True, phase=2, noise=.01), SequenceOptions(steps=1000, ahead_last=6, lr=.004, loss=dict(mae=1., neutral=2.)))}
 
-# %% ../../nbs/train/sequence.ipynb #11545b00
+# %% ../../nbs/train/sequence.ipynb #28c7d854
 TRAINING_SEED, VALIDATION_SEED, TEST_SEED = 990_010, 990_011, 990_012       # of the people: to learn from, to choose by, to report
-SHIPPED = (SequenceConfig(warp=True, phase=2, label=len(EMOTIONS), noise=.01, width=12), SequenceOptions(steps=4000, ahead_last=6, lr=.004, loss=dict(mae=1., neutral=2.)))
+SHIPPED = (SequenceConfig(warp=True, phase=2, label=len(EMOTIONS), noise=.01, width=12), SequenceOptions(steps=12000, ahead_last=6, lr=.004, loss=dict(mae=1., neutral=2.)))
 IS_NOT = "Trained on drawn faces, never on people: what it makes of a real face has no meaning. Small, for a CPU, and told the phase and the expression, which the thesis's networks are not."
 
 def sequence_card(net: SequenceNet, history: pd.DataFrame, options: SequenceOptions, people: int, tested: int = 20, length: int = 24) -> dict:
@@ -151,7 +151,7 @@ def sequence_card(net: SequenceNet, history: pd.DataFrame, options: SequenceOpti
                 scores_are=f"of {tested} drawn people whom it has not seen: amplitude of the generated expression over the true one, highest and at the end; share completed; grey levels from the true frames",
                 command=f"python -c \"from mespot.train.sequence import make_weights; make_weights('DIR', people={people})\"", repeats="bit for bit with the same versions on the same kind of processor", torch=torch.__version__)
 
-def make_weights(out: str | Path, people: int = 200, config: SequenceConfig = SHIPPED[0], options: SequenceOptions = SHIPPED[1], tested: int = 20, progress: bool = True) -> dict:
+def make_weights(out: str | Path, people: int = 300, config: SequenceConfig = SHIPPED[0], options: SequenceOptions = SHIPPED[1], tested: int = 20, progress: bool = True) -> dict:
     "Draw `people`, train as `train_sequence` does, test, and write sequence.safetensors and its card sequence.json into the folder `out`; the card."
     net, history = train_sequence(expression_sequences(people, tuple(EMOTIONS), 24, config.size, seed=TRAINING_SEED, progress=progress), config, options, progress=progress)
     card = sequence_card(net, history, options, people, tested)

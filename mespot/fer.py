@@ -7,7 +7,7 @@ __all__ = ['READINGS', 'SMILE', 'with_class', 'recognise', 'truths', 'apex_table
            'agreement_summary', 'paired_table', 'lags_by_share', 'plot_lags', 'read_generated', 'make_clips',
            'ratings_in', 'clip_truth', 'in_a_row', 'spans', 'smile_table', 'real_clip']
 
-# %% ../nbs/chapters/ch7_fer.ipynb #3a7edb49
+# %% ../nbs/chapters/ch7_fer.ipynb #2dbb9c38
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 import json
@@ -15,16 +15,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
-from PIL import Image, ImageSequence
 from scipy import stats
 from .core import MespotError
 from .data.expressions import three_classes
-from .data.faces import align_video, to_grey
+from .data.faces import align_video
 from .data.open_clips import find_clip
 from .data.phantom_sequences import Sequences
 from .data.registration import VIEW
 from .data.video import natural_key, read_video
-from .generate import generate_clip
+from .generate import generate_clip, read_clip
 from .measure.raters import check_ratings, majority
 from .measure.traces import CLASSES, NEUTRAL, classes_of, trace_agreement, true_classes
 from .nets.fer import FerNet, rate
@@ -130,16 +129,7 @@ def plot_lags(lags: pd.DataFrame) -> plt.Figure:
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
 
-# %% ../nbs/chapters/ch7_fer.ipynb #71d309fa
-def _frames(path, fps):
-    "The grey frames (n, h, w) of a generated clip. A GIF holds a face that keeps still as one frame of long duration: it is counted as often as it was given."
-    if path.suffix != ".gif": return np.stack([to_grey(f) for f in read_video(path, fps=fps)])
-    try:
-        with Image.open(path) as im: shown = [(np.asarray(f.convert("L")), f.info["duration"]) for f in ImageSequence.Iterator(im)]
-    except (OSError, SyntaxError, ValueError, KeyError) as e: raise MespotError(f"{path} cannot be read as a GIF ({type(e).__name__}: {e}); generate it again") from e
-    ends = np.rint(np.cumsum([ms for _, ms in shown])/1000*fps).astype(int)
-    return np.repeat([f for f, _ in shown], np.diff(ends, prepend=0), 0)
-
+# %% ../nbs/chapters/ch7_fer.ipynb #d9dac84c
 def read_generated(folder: str | Path) -> list[dict]:
     """The clips of a run folder of chapter 6, or of any folder of clips that `mespot.generate.write_clip` wrote: dicts of clip (file name), frames (n, 112, 112) uint8, emotion, onset, apex, offset, fps, person.
 
@@ -151,7 +141,7 @@ def read_generated(folder: str | Path) -> list[dict]:
         except (ValueError, KeyError, TypeError) as e: raise MespotError(f"{note} is not the manifest of a generated clip ({type(e).__name__}: {e}); generate the clip again") from e
         files = [p for p in (note.with_suffix(s) for s in (".gif", ".mp4", "")) if p.exists()]
         if not files: raise MespotError(f"{note} has no clip beside it; generate it again, or remove the manifest")
-        frames = _frames(files[0], asked["fps"])
+        frames = read_clip(files[0], asked["fps"])
         if frames.shape[1:] != (VIEW, VIEW): raise MespotError(f"{files[0]} does not show views of {VIEW} by {VIEW} pixels; generate it again")
         if len(frames) <= asked["offset"]: raise MespotError(f"{files[0]} has {len(frames)} frames and by its manifest an offset at {asked['offset']}; generate it again")
         clips.append(dict(clip=files[0].name, frames=frames, **asked))

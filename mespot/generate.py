@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SHIPPED', 'RISE', 'FEWEST', 'Generator', 'VERSION', 'WRITERS', 'COURSES', 'MICRO_SECONDS', 'load_sequence_generator',
            'neutral_view', 'course_of', 'generate_clip', 'motion_of', 'estimated_interval', 'writer_of', 'write_clip',
-           'generate_long_videos']
+           'read_clip', 'generate_long_videos']
 
-# %% ../nbs/generate.ipynb #3bef7e39
+# %% ../nbs/generate.ipynb #1311e48c
 import hashlib, json, warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from .data.phantom import EMOTIONS
 from .data.prepare import write_tables
 from .data.registration import TO_VIEW, VIEW, compose, invert, scale_of, shrinking, soften, take_view
 from .data.tables import DataSet, Repairs
-from .data.video import read_image
+from .data.video import read_gif, read_image, read_video
 from .measure.intervals import check_annotations, check_videos
 from .nets.sequence import SequenceNet, generate, load_sequence, phase_course
 from .report import write_gif
@@ -154,6 +154,11 @@ def write_clip(clip: dict, out: str | Path) -> list[Path]:
         with atomic_path(note) as tmp: tmp.write_text(json.dumps(clip["manifest"], indent=1) + "\n")
     except OSError as e: raise MespotError(f"{out} cannot be written: {e.strerror or e}; choose another place") from e
     return [out, note]
+
+# %% ../nbs/generate.ipynb #d54500f6
+def read_clip(path: str | Path, fps: float) -> np.ndarray:
+    "The grey frames (n, h, w) uint8 of a clip that `write_clip` wrote, at `fps` frames a second. MespotError for a file that cannot be read."
+    return read_gif(path, fps) if Path(path).suffix == ".gif" else np.stack([to_grey(f) for f in read_video(path, fps=fps)])
 
 # %% ../nbs/generate.ipynb #cda2cb27
 COURSES = dict(micro=dict(seconds=(.3, .5), strength=(.4, .6)), macro=dict(seconds=(.8, 2.), strength=(1., 1.)))     # what is drawn for each kind, uniformly

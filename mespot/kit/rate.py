@@ -6,7 +6,7 @@
 __all__ = ['VIDEOS', 'SIDE', 'QUALITY', 'RATING_COLOURS', 'find_clips', 'read_clips', 'blind_order', 'check_rater',
            'read_ratings', 'save_ratings', 'rating_page', 'RatingSheet']
 
-# %% ../../nbs/kit/rate.ipynb #37ea0869
+# %% ../../nbs/kit/rate.ipynb #8c4ef777
 import base64, hashlib, html, io, json, re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from ..core import MespotError, atomic_path, package_file
-from ..data.video import IMAGES, natural_key, read_video
+from ..data.video import IMAGES, natural_key, read_gif, read_video
 from ..measure.raters import COLUMNS, RATINGS, check_ratings
 from ..report import COLOURS
 
@@ -44,7 +44,7 @@ def find_clips(folder: str | Path) -> dict[str, Path]:
     if not found: raise MespotError(f"there are no clips in {home}; a clip is a file {', '.join(VIDEOS)} or a folder of images")
     return {name: found[name] for name in sorted(found, key=natural_key)}
 
-# %% ../../nbs/kit/rate.ipynb #b99361e4
+# %% ../../nbs/kit/rate.ipynb #99928a89
 SIDE, QUALITY = 480, 95            # pixels of the longer side at most; of JPEG
 
 def _said_rate(path):
@@ -63,6 +63,7 @@ def read_clips(folder: str | Path, fps: float | None = None) -> dict[str, dict]:
 
     fps: of folders of images that have no .json file with it beside them; 30 is assumed, with a warning. MespotError that names the file for a clip that is damaged."""
     def read(path):
+        if path.suffix.lower() == ".gif" and (said := _said_rate(path)): return dict(fps=said, frames=[_jpeg(cv2.cvtColor(f, cv2.COLOR_GRAY2RGB)) for f in read_gif(path, said)])
         video = read_video(path, _said_rate(path) or (fps if path.is_dir() else None))
         return dict(fps=video.fps, frames=[_jpeg(f) for f in video])
     return {name: read(path) for name, path in find_clips(folder).items()}

@@ -172,7 +172,7 @@ def pair_table(outputs: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
         rows.append(dict(one=a, other=b, frames=len(c), agree=(c == d).mean() if len(c) else np.nan, kappa=_kappa(c, d), correlation=_correlation(s, t)))
     return pd.DataFrame(rows, columns=["one", "other", "frames", "agree", "kappa", "correlation"])
 
-# %% ../../nbs/measure/traces.ipynb #49e0bae3
+# %% ../../nbs/measure/traces.ipynb #6f036c69
 CLASS_COLOURS = dict(zip(CLASSES, (COLOURS["micro"], "#bbbbbb", COLOURS["other"])))
 
 def _panel(ax, classification=None, regression=None, truth=None, coder=None, outer=(True, True)):
@@ -186,8 +186,8 @@ def _panel(ax, classification=None, regression=None, truth=None, coder=None, out
     if coder is not None: ax.step(np.arange(len(coder)), coder, where="mid", color="black", lw=1.3, ls=":", label="coder")
     if truth is not None: right.plot((1 + np.asarray(truth, float))/2, color=COLOURS["truth"], ls="--", lw=1.2, label="true intensity")
     if regression is not None: right.plot(np.asarray(regression, float), color=COLOURS["macro"], label="regression")
-    ax.set(ylim=(-.1, 2.1), yticks=(0, 1, 2), yticklabels=[f"{c} {i}" for i, c in enumerate(CLASSES)] if outer[0] else [])
-    right.set(ylim=(-.05, 1.05), yticks=(0, .5, 1), yticklabels=("0", ".5", "1") if outer[1] else [])
+    ax.set(ylim=(-.5, 2.5), yticks=(0, 1, 2), yticklabels=[f"{c} {i}" for i, c in enumerate(CLASSES)] if outer[0] else [])
+    right.set(ylim=(-.25, 1.25), yticks=(0, .5, 1), yticklabels=("0", ".5", "1") if outer[1] else [])
     right.grid(False); right.spines["right"].set_visible(True)
     if outer[1]: right.set_ylabel("regression")
     return right

@@ -155,7 +155,7 @@ class Decoder(nn.Module):
             if i and self.config.skips: x = torch.cat([x, level(i - 1)], 1)
         return self.head(x)
 
-# %% ../../nbs/nets/sequence.ipynb #eec633eb
+# %% ../../nbs/nets/sequence.ipynb #f9bb5e4d
 def warped(frame: torch.Tensor, field: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
     "`frame` (B, C, S, S) moved along `field` (B, 2, S, S), x and y in pixels: each place shows what lay `field` before it, between pixels by `mode` (bilinear, or bicubic, which is sharper); the edge is repeated beyond it."
     size = frame.shape[-1]
@@ -195,14 +195,16 @@ class SequenceNet(nn.Module):
         return self.stages[stage]["decoder"]([latents[name] for name in c.inputs], torch.cat(given, 1) if given else None)
 
     def compose(self, x: torch.Tensor, current: torch.Tensor, constant: torch.Tensor | None = None) -> torch.Tensor:
-        "The frame (B, C, V, V) in 0..1 out of what was drawn, x (B, ., S, S), and the current frame; for a network that warps, out of the constant one, or the current where there is none. V may be more than S: then the drawing is enlarged."
-        c, large, mode = self.config, current if constant is None else constant, "bilinear"
-        if c.warp and large.shape[-1] != x.shape[-1]:
-            mode = "bicubic"
-            scale = torch.tensor([1.]*c.channels + [large.shape[-1]/x.shape[-1]]*2, device=x.device, dtype=x.dtype)
-            x = F.interpolate(x, large.shape[-2:], mode="bicubic", align_corners=False)*scale[:, None, None]
-        if c.warp: return (warped(large, x[:, c.channels:], mode) + x[:, :c.channels]).clamp(0, 1)
+        "The frame (B, C, S, S) in 0..1 out of what was drawn, x, and the current frame; for a network that warps, out of the constant one, or the current where there is none."
+        c = self.config
+        if c.warp: return (warped(current if constant is None else constant, x[:, c.channels:]) + x[:, :c.channels]).clamp(0, 1)
         return (current + x).clamp(0, 1) if c.residual else x.sigmoid()
+
+    def enlarge(self, x: torch.Tensor, frame: torch.Tensor, constant: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+        "The frame (B, C, S, S) that was composed of x and the constant frame, at the size of a `view` (B, C, V, V), which is the constant frame with all its detail: the enlarged frame, and what the view has more than the enlarged constant frame, moved along the field."
+        large = lambda image: F.interpolate(image, view.shape[-2:], mode="bicubic", align_corners=False)
+        field = large(x[:, self.config.channels:])*(view.shape[-1]/x.shape[-1])
+        return (large(frame) + warped(view - large(constant), field, "bicubic")).clamp(0, 1)
 
     def decode(self, latents: dict, current: torch.Tensor, phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0,
                constant: torch.Tensor | None = None) -> torch.Tensor:
@@ -213,7 +215,7 @@ class SequenceNet(nn.Module):
                 phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0) -> torch.Tensor:
         return next(stream(self, constant, previous, current, 1, generator, None if phase is None else phase[:, None], label, stage))
 
-# %% ../../nbs/nets/sequence.ipynb #cf18cdd2
+# %% ../../nbs/nets/sequence.ipynb #93e5b097
 def stream(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tensor, current: torch.Tensor, steps: int, generator: torch.Generator | None = None,
            phase: torch.Tensor | None = None, label: torch.Tensor | None = None, stage: int = 0, view: torch.Tensor | None = None) -> Iterator[torch.Tensor]:
     """Yields `steps` frames (B, C, S, S), one after the other; arguments as of `SequenceNet`, but phase is (B, steps, config.phase), and `stage` is the first one's.
@@ -234,7 +236,7 @@ def stream(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tens
         latents["current"] = net.encode(current, generator, stage=s)
         drawn = net.draw(latents, current, None if phase is None else phase[:, i], label, s)
         previous, current = current, net.compose(drawn, current, constant if c.constant else None)
-        yield current if view is None else net.compose(drawn, current, view)
+        yield current if view is None else net.enlarge(drawn, current, constant, view)
 
 def rollout(net: SequenceNet, constant: torch.Tensor | None, previous: torch.Tensor, current: torch.Tensor, steps: int, generator: torch.Generator | None = None,
             phase: torch.Tensor | None = None, label: torch.Tensor | None = None) -> torch.Tensor:

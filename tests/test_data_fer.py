@@ -1,10 +1,12 @@
 "The composite set: one form for all pictures, counts, and what is missing, empty or corrupt."
+import json
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from mespot.core import MespotError
 from mespot.data.export_expressions import write_fer2013
+from mespot.data.expressions import FFHQ_EMOTIONS
 from mespot.data.fer import CLASSES, Stills, ck_plus_apices, class_counts, composite, in_memory, phantom_folders, phantom_stills, plot_counts, read_class_folders, to_form
 from mespot.data.phantom import EMOTIONS, phantom
 from mespot.data.phantom_sequences import expression_sequences
@@ -119,6 +121,26 @@ def test_known_boxes(name, has):
     from mespot.data.fer import _boxes
     images = pd.DataFrame(dict(face_x=[35.], face_y=[40.], face_width=[50.], face_height=[60.]))
     assert _boxes(name, images).tolist() == [list(has)]
+
+
+def test_ffhq_and_affectnet_in_their_own_layouts(tmp_path):
+    "Files as the two sets lie on a disk, all the way to pictures of one form and classes; a row without an emotion is left out."
+    ffhq, affect = tmp_path/"ffhq", tmp_path/"affectnet"
+    (ffhq/"json").mkdir(parents=True)
+    for i, likeliest in enumerate(("happiness", "surprise", "contempt")):
+        (ffhq/"json"/f"{i:05d}.json").write_text(json.dumps([dict(faceId="x", faceAttributes=dict(age=30, emotion={e: float(e == likeliest) for e in FFHQ_EMOTIONS}))]))
+        picture(ffhq/"thumbnails128x128"/"00000"/f"{i:05d}.png", i, 128)
+    for name in ("a", "b", "c"): picture(affect/"Manually_Annotated"/"Manually_Annotated_Images"/"1"/f"{name}.jpg", 5, 160)
+    lists = affect/"Manually_Annotated_file_lists"
+    lists.mkdir()
+    head = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
+    (lists/"training.csv").write_text(head + "1/a.jpg,20,10,110,130,1;2,6,0,0\n1/b.jpg,20,10,110,130,1;2,9,0,0\n")
+    (lists/"validation.csv").write_text(head + "1/c.jpg,20,10,110,130,1;2,0,0,0\n")
+    stills = in_memory(composite({"ffhq": ffhq, "affectnet": affect}))
+    found = stills.table.groupby("data_set")["class"].agg(sorted).to_dict()
+    assert found == {"affectnet": ["negative", "neutral"], "ffhq": ["negative", "neutral", "positive"]}
+    assert stills.frames.shape == (5, 64, 64) and stills.frames.std((1, 2)).min() > 5
+    assert class_counts(stills.table).loc["all"].tolist() == [2, 2, 1]
 
 
 def test_sets_that_there_are_not(tmp_path):

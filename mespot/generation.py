@@ -194,15 +194,15 @@ def nearer_the_truth(rows: pd.DataFrame, a: str = "generated", b: str = "linear"
             out.append({"of": of, "measure": measure, a: off[a].mean(), b: off[b].mean(), "gain": gain.mean(), "low": low, "high": high, "people": len(gain)})
     return pd.DataFrame(out)
 
-# %% ../nbs/chapters/ch6_generation.ipynb #41852904
+# %% ../nbs/chapters/ch6_generation.ipynb #8f5b0f6e
 def plot_au_courses(traces: Mapping[str, Mapping[str, np.ndarray]], fps: float) -> plt.Figure:
     "Normalised courses of one person, a panel for each of `traces`, name -> method -> (n,), over seconds (thesis Figure 6.8). Returns the figure."
-    fig, axes = plt.subplots(1, len(traces), figsize=(min(2.7*len(traces) + .6, 10), 2.5), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(traces), figsize=(min(2.7*len(traces) + .6, 10), 2.8), sharey=True, squeeze=False, layout="constrained")
     colours = dict(real=COLOURS["truth"], generated=COLOURS["macro"], linear=COLOURS["micro"])
     for ax, (name, by_method) in zip(axes[0], traces.items()):
         for method, t in by_method.items(): ax.plot(np.arange(len(t))/fps, (t - t[0])/max(np.ptp(t), 1e-6), color=colours.get(method, COLOURS["other"]), label=method, lw=2 if method == "generated" else 1.3)
         ax.set(title=name, xlabel="time (s)")
-    axes[0, 0].set_ylabel("intensity (range: 1)"); axes[0, -1].legend(fontsize=7)
+    axes[0, 0].set_ylabel("intensity (range: 1)"); fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
 
 # %% ../nbs/chapters/ch6_generation.ipynb #9abca943

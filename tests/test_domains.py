@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from hypothesis import given, settings, strategies as st
+from figures import title_of
 from mespot.core import MespotError, package_file
 from mespot.data.digits import digits, draw_animals
 from mespot.nets.sequence import SequenceConfig, SequenceNet
@@ -199,7 +200,7 @@ def test_a_sheet_shows_every_frame_named_and_marks_the_given():
     rows = [np.full((3, 8, 8), 100, np.uint8), np.full((2, 8, 8, 3), 50, np.uint8)]
     fig = plot_sheet(rows, ["grey", "colour"], ["0 s", "1 s", "2 s"], given=[2, 0])
     axes = np.array(fig.axes).reshape(2, 3)
-    assert [ax.get_title() for ax in axes[0]] == ["0 s", "1 s", "2 s"] and [ax.get_ylabel() for ax in axes[:, 0]] == ["grey", "colour"]
+    assert [title_of(ax) for ax in axes[0]] == ["0 s", "1 s", "2 s"] and [ax.get_ylabel() for ax in axes[:, 0]] == ["grey", "colour"]
     assert [len(ax.images) for ax in axes.flat] == [1, 1, 1, 1, 1, 0] and [ax.spines["top"].get_visible() for ax in axes.flat] == [True, True] + [False]*4
     for bad in (dict(rows=rows, labels=["one"]), dict(rows=[], labels=[]), dict(rows=rows, labels=["a", "b"], columns=["0"])):
         with pytest.raises(MespotError, match="a sheet of"): plot_sheet(**bad)

@@ -91,7 +91,7 @@ def test_a_slip_in_the_file_is_one_sentence_that_says_where(write, text, says):
 
 def test_a_file_that_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(MespotError, match="nowhere.yaml cannot be read"): read_runs(tmp_path/"nowhere.yaml")
-    with pytest.raises(MespotError, match="no list of runs 'spoting'; there are: spotting"): read_runs("spoting")
+    with pytest.raises(MespotError, match="no list of runs 'spoting'; there are: generation, spotting"): read_runs("spoting")
     (tmp_path/"spotting").mkdir()
     monkeypatch.chdir(tmp_path)                                          # a folder of that name is not in the way
     assert find_run_file("spotting").is_file()
